@@ -1,0 +1,1 @@
+"""Pure rules and data: nothing in here does I/O."""

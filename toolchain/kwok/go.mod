@@ -1,0 +1,3 @@
+module fluxdrill.invalid/toolchain/kwok
+
+go 1.26.0
