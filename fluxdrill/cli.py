@@ -1,0 +1,215 @@
+"""The fluxdrill command: thin, calls the folders below; every nox job of the same name calls it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.exceptions import TyperException
+
+from fluxdrill import __version__
+from fluxdrill.errors import ExitCode, FluxdrillError
+from fluxdrill.progress import TerminalProgress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Test, break and recover Kubernetes clusters managed by Flux CD, in throwaway labs.",
+)
+toolchain = typer.Typer(no_args_is_help=True, help="The pinned programs a lab is made of.")
+app.add_typer(toolchain, name="toolchain")
+out = Console(highlight=False, soft_wrap=True)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> None:
+    """Take the options that every command has."""
+    del debug  # run() reads it; here it stands for --help
+
+
+@app.command()
+def version() -> None:
+    """Print fluxdrill's version."""
+    out.print(__version__)
+
+
+@toolchain.command("list")
+def toolchain_list() -> None:
+    """List every pinned program: version, where it comes from, and why an external one was passed over."""
+    from fluxdrill.toolchain.catalog import BINARIES
+    from fluxdrill.toolchain.store import locate
+
+    table = Table("program", "version", "from", "path", box=None, pad_edge=False)
+    for one in BINARIES:
+        place = locate(one)
+        table.add_row(one.name, one.version, place.origin.value, place.remark or str(place.path))
+    out.print(table)
+
+
+@toolchain.command("build")
+def toolchain_build(names: Annotated[list[str] | None, typer.Argument(help="Programs; default: all.")] = None) -> None:
+    """Build what is missing; a second call finds everything and builds nothing."""
+    from fluxdrill.toolchain.build import ensure
+
+    with TerminalProgress().running() as progress:
+        tools, built = ensure(names or None, progress=progress)
+    total = sum(one.seconds for one in built)
+    size = sum(path.stat().st_size for path in tools.binaries.values()) / 2**20
+    out.print(f"{len(tools.binaries)} programs ready ({size:.0f} MiB), {len(built)} built in {total:.0f} s.")
+
+
+@toolchain.command("path")
+def toolchain_path(name: Annotated[str, typer.Argument(help="A program or file set.")]) -> None:
+    """Print the path of one program or file set."""
+    from fluxdrill.toolchain.build import path_of
+
+    out.print(str(path_of(name)))
+
+
+@app.command()
+def up(
+    hours: Annotated[float, typer.Option(help="The lab ends by itself after this many hours.", min=0.01)] = 8.0,
+) -> None:
+    """Start a lab with Flux and keep it for hand use."""
+    from fluxdrill.lab import keeper
+
+    with TerminalProgress().running() as progress:
+        lease = keeper.up(hours=hours, progress=progress)
+    out.print(f"Lab {lease.lab_id} is up: real control plane and Flux controllers, simulated pods.\n")
+    out.print(f"  export KUBECONFIG={keeper.kubeconfig(lease)}")
+    out.print("  kubectl -n flux-system get gitrepositories,kustomizations   # any kubectl you have")
+    out.print(f"  less {lease.folder}/logs/kustomize-controller.log\n")
+    out.print(f"It ends after {hours:g} h, or with: fluxdrill down {lease.lab_id}")
+
+
+@app.command()
+def down(lab: Annotated[str, typer.Argument(help="A lab's id, or 'all'.")]) -> None:
+    """End a kept lab."""
+    from fluxdrill.cluster import leases
+    from fluxdrill.lab import keeper
+
+    ids = [one.lab_id for one in leases.leases() if one.kept] if lab == "all" else [lab]
+    for lab_id in ids:
+        keeper.down(lab_id)
+        out.print(f"Lab {lab_id} is gone.")
+    if not ids:
+        out.print("There is no kept lab.")
+
+
+@app.command("list")
+def list_labs() -> None:
+    """List the labs of this user and whether their owner lives."""
+    from fluxdrill.cluster import leases
+    from fluxdrill.lab import keeper
+
+    found = leases.leases()
+    if not found:
+        out.print("There is no lab.")
+        return
+    table = Table("lab", "owner", "kind", "kubeconfig", box=None, pad_edge=False)
+    for lease in found:
+        state = f"pid {lease.owner}" if lease.alive else "gone: run `fluxdrill reap`"
+        table.add_row(lease.lab_id, state, "kept" if lease.kept else "run", str(keeper.kubeconfig(lease)))
+    out.print(table)
+
+
+@app.command()
+def reap() -> None:
+    """Remove what runs that were killed left behind; labs with a living owner stay. Safe to run from cron."""
+    from fluxdrill.cluster import leases
+
+    reaped = leases.reap()
+    for one in reaped:
+        out.print(f"Removed {one.lab_id}: {one.processes} processes{', its folder' if one.folder else ''}.")
+    if not reaped:
+        out.print("Nothing to remove.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: each line says what is found and what to do about it."""
+    from fluxdrill.lab.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        out.print(f"{'ok  ' if finding.ok else 'FIX ' if finding.required else 'note'}  {finding.text}")
+    if not all(finding.ok or not finding.required for finding in findings):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def rehearse(
+    source: Annotated[str, typer.Argument(help="A folder, a Git work tree, a bundle or a Git URL.")],
+    path: Annotated[str, typer.Option(help="The entry path: what Flux is bootstrapped with.")],
+    ref: Annotated[str | None, typer.Option(help="Branch, tag or commit; default: what is checked out.")] = None,
+    seed: Annotated[
+        list[Path] | None, typer.Option(help="Objects applied before Flux: what the owner brings by hand. Repeatable.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="How fast time runs: fast or as-written.")] = "fast",
+    cap: Annotated[float, typer.Option(help="Seconds after which an unsettled run ends as unknown.", min=1)] = 600.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result as data to this file.")] = None,
+) -> None:
+    """Cold-start a repository in an empty lab and say how far it comes, what blocks it and what waits behind."""
+    from fluxdrill.rehearsal.command import run_rehearsal
+
+    with TerminalProgress().running() as progress:
+        result = run_rehearsal(
+            source, path=path, ref=ref, seeds=seed or [], profile=profile, cap=cap, progress=progress
+        )
+    out.print(result.text, markup=False)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result.data, indent=1) + "\n", encoding="utf-8")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def bench(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as data to this file.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Measure only these figures. Repeatable.")] = None,
+    rounds: Annotated[int, typer.Option(help="Labs started for lab_start.", min=1)] = 5,
+) -> None:
+    """Measure lab start, wait latency, memory and four labs at once on this machine."""
+    from fluxdrill.lab.bench import measure, table
+
+    with TerminalProgress().running() as progress:
+        figures = measure(only=only, rounds=rounds, progress=progress)
+    out.print(table(figures))
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command and turn every outcome into fluxdrill's exit codes."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line `argv`; return the exit code, with errors told in plain words on standard error."""
+    debug = "--debug" in argv  # wherever it stands, also behind a command
+    argv = [word for word in argv if word != "--debug"]
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        result = app(argv, standalone_mode=False)
+    except FluxdrillError as error:
+        if debug:
+            raise
+        errors.print(f"fluxdrill: {error.problem}", markup=False)
+        if error.hint:
+            errors.print(f"  {error.hint}", markup=False)
+        return error.exit_code
+    except TyperException as error:
+        errors.print(f"fluxdrill: {error.format_message()}", markup=False)
+        errors.print("  See `fluxdrill --help`.", markup=False)
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print("fluxdrill: interrupted.", markup=False)
+        return ExitCode.INTERRUPTED
+    return int(result or 0)

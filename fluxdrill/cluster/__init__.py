@@ -1,0 +1,1 @@
+"""The providers: what makes, breaks and destroys clusters."""

@@ -1,0 +1,165 @@
+"""One server process of a lab: start, stop, kill, pause, restart, and what it said last."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+
+import psutil
+
+from fluxdrill.cluster.leases import LAB_VARIABLE
+from fluxdrill.errors import HarnessError
+
+STOP_DEADLINE = 10.0
+READY_INTERVAL = 0.03
+"""Seconds between two readiness probes of our own process; the only kind of poll a lab start does."""
+
+
+class State(StrEnum):
+    """Where a process stands."""
+
+    NOT_STARTED = "not started"
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"
+
+
+class Supervised:
+    """A server process; its data folder and log survive a restart, its command line stays the same.
+
+    `ready` is asked until it answers true; None means that a running process is ready.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        lab_id: str,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        ready: Callable[[], bool] | None = None,
+    ) -> None:
+        self.name = name
+        self.argv = argv
+        self.log = log
+        self._env = {**os.environ, **(env or {}), LAB_VARIABLE: lab_id}
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
+
+    @property
+    def state(self) -> State:
+        """The state now."""
+        if self._process is None:
+            return State.NOT_STARTED
+        if self._process.poll() is not None:
+            return State.EXITED
+        return State.PAUSED if self._paused else State.RUNNING
+
+    @property
+    def pid(self) -> int:
+        """The process id; raises HarnessError if it was never started."""
+        if self._process is None:
+            raise HarnessError(f"{self.name} was not started.")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; raises HarnessError if it runs already or cannot be started."""
+        if self.state in (State.RUNNING, State.PAUSED):
+            raise HarnessError(f"{self.name} runs already (pid {self.pid}).", hint="Stop it first.")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    self.argv,
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.log.parent,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise HarnessError(f"{self.name} cannot be started: {error.strerror}.") from error
+        self._paused = False
+
+    def wait_ready(self, deadline: float) -> None:
+        """Wait until it is ready; raises HarnessError with its last words if it ends or `deadline` seconds pass."""
+        end = time.monotonic() + deadline
+        while self.state is not State.RUNNING or (self._ready is not None and not self._ready()):
+            if self.state in (State.EXITED, State.NOT_STARTED):
+                code = self._process.returncode if self._process else "none"
+                raise HarnessError(f"{self.name} ended while starting (exit code {code}): {self.last_words()}")
+            if time.monotonic() > end:
+                raise HarnessError(f"{self.name} was not ready after {deadline:g} s: {self.last_words()}")
+            time.sleep(READY_INTERVAL)
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+        self._paused = True
+
+    def resume(self) -> None:
+        """SIGCONT after a pause."""
+        self._signal(signal.SIGCONT)
+        self._paused = False
+
+    def kill(self) -> None:
+        """SIGKILL its process group and wait for the end; fine if it is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self, deadline: float = STOP_DEADLINE) -> None:
+        """SIGTERM, then SIGKILL after `deadline` seconds; a paused process is resumed so that it can stop."""
+        if self.state is State.PAUSED:
+            self.resume()
+        self._end(signal.SIGTERM, deadline)
+
+    def restart(self, *, ready_within: float = 60.0) -> None:
+        """Stop, start and wait until ready; data and command line stay."""
+        self.stop()
+        self.start()
+        self.wait_ready(ready_within)
+
+    def last_words(self, lines: int = 3) -> str:
+        """Return the last lines of the log, for error messages."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 16384))
+                tail = log.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return "(no log)"
+        return " / ".join(line[:400] for line in tail[-lines:]) or "(it said nothing)"
+
+    def memory(self) -> int:
+        """Return its resident memory in bytes; 0 if it does not run."""
+        if self.state is not State.RUNNING:
+            return 0
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.NoSuchProcess:
+            return 0
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.state not in (State.RUNNING, State.PAUSED):
+            raise HarnessError(f"{self.name} is {self.state}: it cannot get {number.name}.")
+        os.kill(self.pid, number)
+
+    def _end(self, number: signal.Signals, deadline: float = STOP_DEADLINE) -> None:
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+        try:
+            self._process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(deadline)
+        self._paused = False

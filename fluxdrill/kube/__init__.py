@@ -1,0 +1,1 @@
+"""API access, watch store and waits."""

@@ -1,0 +1,122 @@
+"""Keep a lab for hand use: a background process owns it, `fluxdrill up` only waits for its word."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from fluxdrill.cluster import leases
+from fluxdrill.errors import FluxdrillError, HarnessError
+from fluxdrill.lab.lab import Lab, LabSpec
+from fluxdrill.progress import Progress
+
+DOWN_DEADLINE = 30.0
+
+
+class _Pipe:
+    """Progress of the keeper, told to the waiting `fluxdrill up` as JSON lines."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+
+    def update(self, text: str) -> None:
+        """Tell the newest state."""
+        self.tell(update=text)
+
+    def note(self, text: str) -> None:
+        """Tell a line that stays."""
+        self.tell(note=text)
+
+    def tell(self, **message: object) -> None:
+        """Write one message."""
+        self._file.write(json.dumps(message) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Say that nothing more comes."""
+        self._file.close()
+
+
+def up(*, hours: float, progress: Progress) -> leases.Lease:
+    """Start a lab owned by a background process; return its lease once every Flux controller is ready.
+
+    The lab ends by itself after `hours`. Raises HarnessError with the keeper's reason if it does not start.
+    """
+    reading, writing = os.pipe()
+    try:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "fluxdrill.lab.keeper", str(writing), str(hours)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(writing)
+    try:
+        for message in _messages(reading):
+            if "ready" in message:
+                return leases.find_lease(str(message["ready"]))
+            if "problem" in message:
+                raise HarnessError(str(message["problem"]), hint=str(message["hint"]))
+            progress.update(str(message.get("update", ""))) if "update" in message else progress.note(
+                str(message.get("note", ""))
+            )
+    except BaseException:
+        keeper.send_signal(signal.SIGTERM)
+        raise
+    raise HarnessError(f"The lab's keeper ended without a word (exit code {keeper.wait(5)}).")
+
+
+def down(lab_id: str) -> None:
+    """End a kept lab in order, whatever state it is in; raises UsageError for an unknown one."""
+    lease = leases.find_lease(lab_id)
+    if lease.alive:
+        owner = psutil.Process(lease.owner)
+        owner.terminate()
+        try:
+            owner.wait(DOWN_DEADLINE)
+        except psutil.TimeoutExpired:
+            owner.kill()
+    leases.remove(lab_id)
+
+
+def kubeconfig(lease: leases.Lease) -> Path:
+    """Return the admin kubeconfig of a lab."""
+    return Path(lease.folder) / "kubeconfig" / "admin"
+
+
+def _messages(descriptor: int) -> Iterator[dict[str, object]]:
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def main(descriptor: int, hours: float) -> None:
+    """Own one lab until SIGTERM or for `hours`."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    pipe = _Pipe(descriptor)
+    try:
+        lab = Lab.start(LabSpec(kept=True), progress=pipe)
+    except FluxdrillError as error:
+        pipe.tell(problem=error.problem, hint=error.hint)
+        return
+    with lab:
+        pipe.tell(ready=lab.lab_id)
+        pipe.close()
+        ended.wait(hours * 3600)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

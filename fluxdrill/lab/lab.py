@@ -1,0 +1,196 @@
+"""One running throwaway world: a cluster, the Git server that feeds it, Flux, and a watch on all of it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from fluxdrill.cluster import leases, simulated
+from fluxdrill.cluster.apiproxy import ApiProxy
+from fluxdrill.cluster.embedded import BINARIES, EmbeddedCluster, EmbeddedOptions
+from fluxdrill.cluster.ports import reserve
+from fluxdrill.cluster.reaper import Reaper
+from fluxdrill.cluster.supervised import Supervised
+from fluxdrill.flux import NAMESPACE
+from fluxdrill.flux.controllers import READY_DEADLINE, Addresses, ControllerHome, Pace, controllers
+from fluxdrill.flux.install import controller_kubeconfig, install_crds, install_identities
+from fluxdrill.kube.api import Api
+from fluxdrill.kube.wait import all_current, wait_for
+from fluxdrill.kube.watch import Store
+from fluxdrill.model.clock import SYSTEM_CLOCK
+from fluxdrill.model.refs import Resource
+from fluxdrill.progress import Progress, Silent
+from fluxdrill.sources.git import GitServer
+from fluxdrill.sources.outside import Outside
+from fluxdrill.toolchain.build import Tools, ensure
+from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
+
+CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
+LAB_BINARIES = (*BINARIES, "toxiproxy-server", *FLUX_CONTROLLERS)
+MARKER = "fluxdrill.dev/lab"
+"""Label of the flux-system namespace of every lab: destructive work checks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabSpec:
+    """What a lab is made of; `pace` is how fast the controllers retry."""
+
+    flux: bool = True
+    pace: Pace = field(default_factory=Pace)
+    cluster: EmbeddedOptions = field(default_factory=EmbeddedOptions)
+    kept: bool = False
+
+
+class Lab:
+    """A lab that runs from `Lab.start` until `close` (or the end of its `with` block).
+
+    `api` talks to its API server as admin, `store` watches it, `git` serves repositories to it, `outside` refuses and
+    records the hosts it wanted, `flux` and `cluster.processes` are its processes, `began` and `seconds` tell its start.
+    """
+
+    def __init__(self, spec: LabSpec, tools: Tools, progress: Progress) -> None:
+        self.spec = spec
+        self.tools = tools
+        self._progress = progress
+        self._stack = ExitStack()
+        self._began = time.monotonic()
+        self.start_times: dict[str, float] = {}
+        lease = leases.open_lease(kept=spec.kept)
+        self.lab_id = lease.lab_id
+        self.folder = Path(lease.folder)
+        self._stack.callback(leases.remove, self.lab_id)
+        self._reaper = Reaper(self.lab_id)
+        self._ports = reserve(leases.runtime_root() / "ports")
+        self._stack.callback(self._ports.release)
+        self.outside = self._stack.enter_context(Outside(port=self._ports.take()))
+        self.password = secrets.token_urlsafe(16)
+        self._git_port = self._ports.take()
+        self.cluster = EmbeddedCluster(
+            self.folder, lab_id=self.lab_id, tools=tools, ports=self._ports, options=spec.cluster
+        )
+        self.proxy = ApiProxy(
+            FLUX_CONTROLLERS,
+            upstream=self.cluster.api_address,
+            folder=self.folder,
+            lab_id=self.lab_id,
+            tools=tools,
+            ports=self._ports,
+        )
+        self._addresses = Addresses.take(self._ports)
+        self.flux: dict[str, Supervised] = {}
+
+    @classmethod
+    def start(cls, spec: LabSpec | None = None, *, progress: Progress | None = None) -> Lab:
+        """Start a lab and return it once every Flux controller is ready.
+
+        Builds what the toolchain lacks. Raises HarnessError if a part does not start; nothing is left behind then.
+        """
+        progress = progress or Silent()
+        tools, _ = ensure(LAB_BINARIES, progress=progress)
+        lab = cls(spec or LabSpec(), tools, progress)
+        try:
+            lab._start()
+        except BaseException:
+            lab.close()
+            raise
+        return lab
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the lab: every process, thread, port and file of it. May be called twice."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Supervised.kill, self.processes.values()))
+        self._stack.close()
+        self._reaper.dismiss()
+
+    @property
+    def processes(self) -> dict[str, Supervised]:
+        """Every process of the lab by name."""
+        return {**self.flux, "toxiproxy": self.proxy.process, **self.cluster.processes}
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin kubeconfig."""
+        return self.cluster.admin_kubeconfig
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the first step to the last controller ready."""
+        return self.start_times["ready"]
+
+    def memory(self) -> dict[str, int]:
+        """Return resident bytes per process."""
+        return {name: process.memory() for name, process in self.processes.items()}
+
+    def _start(self) -> None:
+        self._step("etcd and kube-apiserver", self.cluster.start_api)
+        self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
+        self.store = self._stack.enter_context(Store(self.api, clock=SYSTEM_CLOCK))
+        self.git = self._stack.enter_context(self._git_server())
+        self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
+        if self.spec.flux:
+            self._step("Flux API", self._install_flux)
+            self._step("Flux controllers", self._start_flux)
+        self._step("cluster controllers", self.cluster.wait_controllers)
+        self.start_times["ready"] = time.monotonic() - self._began
+
+    def _step(self, name: str, work: Callable[[], None]) -> None:
+        self._progress.update(f"lab {self.lab_id}: {name}")
+        work()
+        self.start_times[name] = time.monotonic() - self._began
+
+    def _git_server(self) -> GitServer:
+        root = self.folder / "git"
+        root.mkdir()
+        return GitServer(root, port=self._git_port, username="flux", password=self.password)
+
+    def _start_cluster(self) -> None:
+        self.cluster.start_controllers()
+        self.proxy.process.start()
+        for obj in simulated.objects():
+            self.api.apply(obj)
+
+    def _install_flux(self) -> None:
+        install_identities(self.api, self.tools)
+        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {MARKER: self.lab_id}}}, field_manager="fluxdrill-lab")
+        self.store.follow(CRDS)
+        definitions = install_crds(self.api, self.tools)
+        wait_for(self.store, all_current(definitions), deadline=30, what="Flux CRDs established")
+
+    def _start_flux(self) -> None:
+        kubeconfigs = dict(zip(FLUX_CONTROLLERS, map(self._kubeconfig, FLUX_CONTROLLERS), strict=True))
+        home = ControllerHome(self.folder, self.lab_id, self.tools, kubeconfigs, self.outside.environment)
+        self.flux = controllers(home, self._addresses, self.spec.pace)
+        self.proxy.process.wait_ready(READY_DEADLINE)
+        start_all(self.flux.values())
+
+    def _kubeconfig(self, controller: str) -> Path:
+        return controller_kubeconfig(
+            self.api,
+            controller,
+            path=self.folder / "kubeconfig" / controller,
+            server=self.proxy.server(controller),
+            authority=self.cluster.authority,
+        )
+
+
+def start_all(processes: Iterable[Supervised]) -> None:
+    """Start several processes at once and wait until each is ready."""
+    processes = list(processes)
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.wait_ready(READY_DEADLINE)

@@ -1,0 +1,1 @@
+"""The servers that feed a lab, each with fault switches."""

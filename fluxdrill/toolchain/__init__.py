@@ -1,0 +1,1 @@
+"""Pinned binaries: read the pins, build what is missing, find what is there."""

@@ -1,0 +1,70 @@
+"""The front door: every session is a thin call of the fluxdrill command of the same name; nox adds the environment."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["suites"]
+nox.options.reuse_venv = "yes"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+TEST = nox.project.dependency_groups(PYPROJECT, "test")
+LINT = nox.project.dependency_groups(PYPROJECT, "lint")
+
+
+@nox.session
+def suites(session: nox.Session) -> None:
+    """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
+    session.install("-e", ".", *TEST)
+    session.run("fluxdrill", "toolchain", "build")
+    session.run("pytest", *(session.posargs or ["suites"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the engine's own tests and the live items marked ci, with coverage."""
+    session.install("-e", ".", *TEST)
+    session.run("fluxdrill", "toolchain", "build")
+    session.run("pytest", "--cov", "--cov-report=term:skip-covered", "-m", "not live or ci", *(session.posargs or ["tests", "suites"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types: ruff, ruff format, mypy strict."""
+    session.install("-e", ".", *LINT)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def toolchain(session: nox.Session) -> None:
+    """Build every pinned program into the cache and list them."""
+    session.install("-e", ".")
+    session.run("fluxdrill", "toolchain", *(session.posargs or ["build"]))
+    session.run("fluxdrill", "toolchain", "list")
+
+
+@nox.session
+def doctor(session: nox.Session) -> None:
+    """Check this machine: each line says what is found and what to do about it."""
+    session.install("-e", ".")
+    session.run("fluxdrill", "doctor", *session.posargs)
+
+
+@nox.session
+def rehearse(session: nox.Session) -> None:
+    """Cold-start a repository in an empty lab: -- SOURCE --path DIR [--ref REV] [--seed FILE] [--json FILE]."""
+    session.install("-e", ".")
+    session.run("fluxdrill", "toolchain", "build")
+    session.run("fluxdrill", "rehearse", *session.posargs, success_codes=[0])
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure lab start, wait latency and memory on this machine: [-- --json FILE]."""
+    session.install("-e", ".")
+    session.run("fluxdrill", "toolchain", "build")
+    session.run("fluxdrill", "bench", *session.posargs)
