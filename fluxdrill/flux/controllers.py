@@ -107,6 +107,6 @@ def _flags(name: str, storage: Path, addresses: Addresses, pace: Pace) -> list[s
         case "notification-controller":
             return [f"--events-addr={HOST}:{addresses.events}", f"--receiverAddr={HOST}:{addresses.receiver}"]
         case "image-reflector-controller":
-            return [events, jitter, requeue, f"--storage-path={storage}"]
+            return [events, requeue, f"--storage-path={storage}"]
         case _:
-            return [events, jitter]
+            return [events]

@@ -73,9 +73,11 @@ class Api:
                 str(kubeconfig), context=context, persist_config=False, client_configuration=settings
             )
         except (config.ConfigException, yaml.YAMLError, OSError) as error:
+            # The text of a YAML error quotes the file, which holds keys.
+            why = "it is not YAML" if isinstance(error, yaml.YAMLError) else str(error)
             raise UsageError(
-                f"The kubeconfig {kubeconfig} cannot be used: {error}.", hint="Give another file or another context."
-            ) from error
+                f"The kubeconfig {kubeconfig} cannot be used: {why}.", hint="Give another file or another context."
+            ) from None
         return cls(Transport(made), deadline=deadline)
 
     @property

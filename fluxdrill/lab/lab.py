@@ -33,6 +33,7 @@ from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 LAB_BINARIES = (*BINARIES, "toxiproxy-server", *FLUX_CONTROLLERS)
+GIT_USER = "flux"
 MARKER = "fluxdrill.dev/lab"
 """Label of the flux-system namespace of every lab: destructive work checks for it."""
 
@@ -68,9 +69,8 @@ class Lab:
         self._reaper = Reaper(self.lab_id)
         self._ports = reserve(leases.runtime_root() / "ports")
         self._stack.callback(self._ports.release)
-        self.outside = self._stack.enter_context(Outside(port=self._ports.take()))
+        self.outside = self._stack.enter_context(Outside())
         self.password = secrets.token_urlsafe(16)
-        self._git_port = self._ports.take()
         self.cluster = EmbeddedCluster(
             self.folder, lab_id=self.lab_id, tools=tools, ports=self._ports, options=spec.cluster
         )
@@ -155,7 +155,7 @@ class Lab:
     def _git_server(self) -> GitServer:
         root = self.folder / "git"
         root.mkdir()
-        return GitServer(root, port=self._git_port, username="flux", password=self.password)
+        return GitServer(root, user=GIT_USER, password=self.password)
 
     def _start_cluster(self) -> None:
         self.cluster.start_controllers()

@@ -138,45 +138,56 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve one request; the connection ends with it, so that a fault meets the next one."""
         self.close_connection = True
-        path = unquote(urlsplit(self.path).path)
-        active, status = self.server.site.faults.meet(path), 0
+        self.asked = unquote(urlsplit(self.path).path)
+        self.met = self.server.site.faults.meet(self.asked)
+        self.recorded = False
         try:
-            status = self._serve(path, active)
+            self._serve()
         except (ConnectionError, TimeoutError):
-            pass  # the client has gone; the record says that it got no answer
+            pass  # the client has gone
         finally:
-            self.server.site.record(self.command, path, status, active)
+            self._record(0)
 
     do_POST = do_HEAD = do_GET  # noqa: N815 - names the standard library asks for
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Write nothing: `GitServer.requests` is the log."""
 
-    def _serve(self, path: str, active: ActiveFault | None) -> int:
+    def _record(self, status: int) -> None:
+        """Note the request once; before its answer is sent, so that a client that has it finds it in the log."""
+        if not self.recorded:
+            self.server.site.record(self.command, self.asked, status, self.met)
+        self.recorded = True
+
+    def _serve(self) -> None:
         with tempfile.TemporaryFile() as body:
             try:
                 length = self._receive(body)
             except _BadRequestError as error:
-                return self._send(plain_answer(400, str(error)))
+                self._send(plain_answer(400, str(error)))
+                return
             body.seek(0)
             headers = {name.title(): value for name, value in self.headers.items()}
             query = urlsplit(self.path).query
-            request = Request(self.command, path, query, headers, self.server.site.user, body, length)
-            return self._respond(request, active)
+            self._respond(Request(self.command, self.asked, query, headers, self.server.site.user, body, length))
 
-    def _respond(self, request: Request, active: ActiveFault | None) -> int:
-        site = self.server.site
-        if active is None:
-            return self._send(site.answer(request))
-        fault = active.fault
+    def _respond(self, request: Request) -> None:
+        if self.met is None:
+            self._send(self.server.site.answer(request))
+        else:
+            self._respond_with(self.met, request)
+
+    def _respond_with(self, active: ActiveFault, request: Request) -> None:
+        site, fault = self.server.site, active.fault
         site.faults.bite(active)
         if fault.kind is FaultKind.STATUS:
-            return self._send(unauthorized() if fault.status == 401 else plain_answer(fault.status, "Fault injected."))
+            self._send(unauthorized() if fault.status == 401 else plain_answer(fault.status, "Fault injected."))
+            return
         if fault.kind in {FaultKind.SLOW, FaultKind.HANG}:
             active.over.wait(fault.seconds if fault.kind is FaultKind.SLOW else None)
-        if site.clients.closed:
+        if site.clients.closed or fault.kind is FaultKind.DOWN:  # accepted just before the listener closed
             raise ConnectionAbortedError
-        return self._send(site.answer(request), cut=fault.kind is FaultKind.TRUNCATED)
+        self._send(site.answer(request), cut=fault.kind is FaultKind.TRUNCATED)
 
     def _receive(self, body: _Writable) -> int:
         """Copy the request's body to `body` and return its bytes."""
@@ -190,7 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
         _copy(self.rfile, body, int(given))
         return int(given)
 
-    def _send(self, answer: Answer, *, cut: bool = False) -> int:
+    def _send(self, answer: Answer, *, cut: bool = False) -> None:
+        self._record(answer.status)
         with answer.body:
             self.send_response(answer.status)
             for name, value in answer.headers:
@@ -200,7 +212,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             if self.command != "HEAD":
                 _copy(answer.body, self.wfile, answer.length // 2 if cut else answer.length)
-        return answer.status
 
 
 def unauthorized() -> Answer:
