@@ -83,7 +83,7 @@ def _group(
             start_new_session=True,
         )
     except OSError as error:
-        raise HarnessError(f"{argv[0]} cannot be started: {error.strerror}.") from error
+        raise HarnessError(f"{argv[0]} cannot be started: {error.strerror} ({error.filename}).") from error
     with process:
         try:
             yield process

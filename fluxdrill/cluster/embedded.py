@@ -215,7 +215,7 @@ class EmbeddedCluster:
             f"--server-address={HOST}:{port}",
             f"--config={write_stages(self.folder / 'kwok.yaml')}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            "--node-lease-duration-seconds=40",
+            "--node-lease-duration-seconds=8",
         ]
         return self._process("kwok", argv, http_ready(f"http://{HOST}:{port}/readyz"))
 

@@ -1,8 +1,9 @@
 """Simulated pods and claims: kwok plays the kubelet of one node, scripted by annotations.
 
 On a pod, `fluxdrill.dev/behaviour` is one of `Behaviour` (default: ready, and complete for the pods of a Job) and
-`fluxdrill.dev/after` a Go duration ("20s") until it shows. On a claim, `fluxdrill.dev/claim: pending` keeps it unbound
-and `fluxdrill.dev/after` delays the binding. Stages are those of kwok 0.8.
+`fluxdrill.dev/after` a Go duration ("20s") from its start until that shows. On a claim, `fluxdrill.dev/claim: pending`
+keeps it unbound and `fluxdrill.dev/after` delays the binding. What is misspelt never becomes ready or bound. Volumes
+are names only: nothing is stored anywhere. Stages are those of kwok 0.8.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ CLAIM = "fluxdrill.dev/claim"
 STORAGE_CLASS = "standard"
 PROVISIONER = "simulated.fluxdrill.dev"
 RESTART_MILLISECONDS = 10_000
+"""From one crash to the next: the kubelet's first back-off."""
 
 Document = dict[str, Any]
 
@@ -36,8 +38,8 @@ class Behaviour(StrEnum):
 
 
 def objects() -> list[Document]:
-    """Return what a cluster needs for simulated pods: the node and the default storage class."""
-    return [_node(), _storage_class()]
+    """Return what a cluster needs for simulated pods: the node, and the default storage class with its driver."""
+    return [_node(), _storage_class(), _driver()]
 
 
 def write_stages(path: Path) -> Path:
@@ -70,10 +72,16 @@ def _storage_class() -> Document:
     }
 
 
-def _stage(name: str, kind: str, selector: list[str], *, steps: list[Document], delay: Document | None = None) -> Document:
+def _driver() -> Document:
+    # without it the controller-manager would wait in vain for somebody to attach each volume to the node
+    metadata = {"name": PROVISIONER}
+    return {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": metadata, "spec": {"attachRequired": False}}  # fmt: skip
+
+
+def _stage(name: str, kind: str, *when: Document, steps: list[Document], delay: Document | None = None) -> Document:
     spec: Document = {
         "resourceRef": {"apiGroup": "v1", "kind": kind},
-        "selector": {"matchExpressions": [{"cel": {"expression": one}} for one in selector]},
+        "selector": {"matchExpressions": list(when)},
         "steps": steps,
     }
     if delay is not None:
@@ -81,142 +89,185 @@ def _stage(name: str, kind: str, selector: list[str], *, steps: list[Document], 
     return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": name}, "spec": spec}
 
 
+def _is(query: str, *values: str) -> Document:
+    return {"jq": {"key": query, "operator": "In", "values": list(values)}}
+
+
 def _status(template: str) -> Document:
     return {"patch": {"root": "status", "subresource": "status", "template": template}}
 
 
+def _delay(since: str) -> Document:
+    # reckoned from a fixed moment: a change of the object in between must not start the time anew
+    due = f"{since} + duration(self.metadata.annotations['{AFTER}']) - Now()"
+    given = f"has(self.metadata.annotations) && '{AFTER}' in self.metadata.annotations"
+    return {"durationFrom": {"cel": {"expression": f"({given}) ? ({due}) : duration('0s')"}}}
+
+
+_LIVES = _is(".metadata | has(\"deletionTimestamp\")", "false")  # fmt: skip
+_GOES = _is(".metadata | has(\"deletionTimestamp\")", "true")  # fmt: skip
+_PHASE = '.status.phase // "Pending"'
+_BEGUN = ".status | has(\"containerStatuses\")"  # fmt: skip
+_WAITING = "any(.status.containerStatuses[]?; .state.waiting)"
+_READY = 'any(.status.conditions[]?; .type == "Ready" and .status == "True")'
+_BEHAVES = (
+    f'.metadata.annotations["{BEHAVIOUR}"] // '
+    'if any(.metadata.ownerReferences[]?; .kind == "Job") then "complete" else "ready" end'
+)
+# kwok takes what is no duration for zero
+_TIMED = _is(f'.metadata.annotations["{AFTER}"] // "0s" | test("^([0-9.]+(ms|s|m|h))+$")', "true")
+
+
 def _node_stages() -> list[Document]:
-    conditions = (
-        "conditions:\n{{ range NodeConditions }}\n"
-        "- {lastHeartbeatTime: {{ Now | Quote }}, lastTransitionTime: {{ Now | Quote }}, message: {{ .message | Quote }},"
-        " reason: {{ .reason | Quote }}, status: {{ .status | Quote }}, type: {{ .type | Quote }}}\n{{ end }}\n"
-        "addresses:\n- {address: {{ NodeIP | Quote }}, type: InternalIP}\n"
-        "nodeInfo: {architecture: amd64, operatingSystem: linux, kubeletVersion: simulated, bootID: '', machineID: '',"
-        " systemUUID: '', containerRuntimeVersion: simulated, kernelVersion: simulated, kubeProxyVersion: simulated,"
-        " osImage: simulated}\nphase: Running\n"
-    )
-    fresh = "!has(self.status.phase) || self.status.phase != 'Running'"
-    return [_stage("node-ready", "Node", [fresh], steps=[_status(conditions)])]
-
-
-_LIVES = "!has(self.metadata.deletionTimestamp)"
-_PENDING = "!has(self.status.phase) || self.status.phase == 'Pending'"
-_RUNNING = "has(self.status.phase) && self.status.phase == 'Running'"
-_STARTED = "has(self.status.containerStatuses)"
-_NOT_READY = "!self.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')"
-_ANNOTATED = f"has(self.metadata.annotations) && '{BEHAVIOUR}' in self.metadata.annotations"
-_OF_JOB = "has(self.metadata.ownerReferences) && self.metadata.ownerReferences.exists(o, o.kind == 'Job')"
-_AFTER = {"durationMilliseconds": 0, "durationFrom": {"expressionFrom": f'.metadata.annotations["{AFTER}"]'}}
-
-
-def _does(*behaviours: Behaviour, default: str = "false") -> str:
-    names = ", ".join(f"'{one}'" for one in behaviours)
-    return f"({_ANNOTATED}) ? self.metadata.annotations['{BEHAVIOUR}'] in [{names}] : ({default})"
+    # also after the controller-manager gave the node up, as a kubelet that is back would
+    return [_stage("node-ready", "Node", _is(_READY, "false"), steps=[_status(_NODE_READY)])]
 
 
 def _pod_stages() -> list[Document]:
-    completes = _does(Behaviour.COMPLETE, default=_OF_JOB)
-    serves = _does(Behaviour.READY, default=f"!({_OF_JOB})")
+    running = (_LIVES, _is(_PHASE, "Running"))
+    failing = _is(_BEHAVES, Behaviour.CRASH_LOOP, Behaviour.OOM_KILL)
+    pulls = _is(f"({_BEHAVES}) == \"{Behaviour.IMAGE_PULL_ERROR}\"", "false")  # fmt: skip
+    fresh = (_LIVES, _is(_PHASE, "Pending"), _is(_BEGUN, "false"))
+    after = _delay("self.status.startTime")
     restarts = {"durationMilliseconds": RESTART_MILLISECONDS}
-    pull_error = _does(Behaviour.IMAGE_PULL_ERROR)
-    not_begun = "!has(self.status.containerStatuses)"
-    failing = _does(Behaviour.CRASH_LOOP, Behaviour.OOM_KILL)
-    waiting = "self.status.containerStatuses.exists(c, has(c.state.waiting))"
     return [
-        _stage("pod-start", "Pod", [_LIVES, _PENDING, f"!({pull_error})"], steps=[_status(_running(ready=False))]),
-        _stage("pod-pull-error", "Pod", [_LIVES, _PENDING, not_begun, pull_error], steps=[_PULL_EVENT, _status(_PULL_ERROR)]),
-        _stage("pod-ready", "Pod", [_LIVES, _RUNNING, _NOT_READY, serves], steps=[_status(_running(ready=True))], delay=_AFTER),
-        _stage("pod-complete", "Pod", [_LIVES, _RUNNING, completes], steps=[_status(_ended(0, "Completed", "Succeeded"))], delay=_AFTER),
-        _stage("pod-fail", "Pod", [_LIVES, _RUNNING, _does(Behaviour.FAIL)], steps=[_status(_ended(1, "Error", "Failed"))], delay=_AFTER),
-        _stage("pod-crash", "Pod", [_LIVES, _RUNNING, _STARTED, f"!({waiting})", failing], steps=[_status(_CRASHED)], delay=_AFTER),
-        _stage("pod-crash-again", "Pod", [_LIVES, _RUNNING, _STARTED, waiting, failing], steps=[_status(_CRASHED)], delay=restarts),
-        _stage("pod-delete", "Pod", ["has(self.metadata.deletionTimestamp)"], steps=[{"delete": True}]),
+        _stage("pod-start", "Pod", *fresh, pulls, steps=[_status(_STARTED)]),
+        _stage("pod-pull-error", "Pod", *fresh, _is(_BEHAVES, Behaviour.IMAGE_PULL_ERROR), steps=[_PULL_EVENT, _status(_PULL_ERROR)]),
+        _stage("pod-ready", "Pod", *running, _is(_READY, "false"), _TIMED, _is(_BEHAVES, Behaviour.READY), steps=[_status(_SERVING)], delay=after),
+        _stage("pod-complete", "Pod", *running, _TIMED, _is(_BEHAVES, Behaviour.COMPLETE), steps=[_status(_COMPLETED)], delay=after),
+        _stage("pod-fail", "Pod", *running, _TIMED, _is(_BEHAVES, Behaviour.FAIL), steps=[_status(_FAILED)], delay=after),
+        _stage("pod-crash", "Pod", *running, _TIMED, failing, _is(_WAITING, "false"), steps=[_status(_CRASHED)], delay=after),
+        _stage("pod-crash-again", "Pod", *running, failing, _is(_WAITING, "true"), steps=[_status(_CRASHED)], delay=restarts),
+        _stage("pod-delete", "Pod", _GOES, steps=[{"delete": True}]),
     ]  # fmt: skip
-
-
-def _conditions(*, ready: bool) -> str:
-    word = '"True"' if ready else '"False"'
-    reason = "" if ready else ", reason: ContainersNotReady"
-    moment = "lastTransitionTime: {{ Now | Quote }}"
-    return (
-        f'conditions:\n- {{type: Initialized, status: "True", {moment}}}\n'
-        f"- {{type: Ready, status: {word}, {moment}{reason}}}\n"
-        f"- {{type: ContainersReady, status: {word}, {moment}{reason}}}\n"
-    )
-
-
-def _containers(state: str, *, ready: bool, restarts: str = "0", last: str = "") -> str:
-    word = "true" if ready else "false"
-    return (
-        "containerStatuses:\n{{ $root := . }}\n{{ range $index, $item := .spec.containers }}\n"
-        f"- name: {{{{ .name | Quote }}}}\n  image: {{{{ .image | Quote }}}}\n  imageID: ''\n  ready: {word}\n"
-        f"  restartCount: {restarts}\n  state: {state}\n{last}{{{{ end }}}}\n"
-    )
-
-
-def _inits() -> str:
-    done = "{terminated: {exitCode: 0, reason: Completed, startedAt: {{ Now | Quote }}, finishedAt: {{ Now | Quote }}}}"
-    return (
-        "{{ if .spec.initContainers }}\ninitContainerStatuses:\n{{ range .spec.initContainers }}\n"
-        "- {name: {{ .name | Quote }}, image: {{ .image | Quote }}, imageID: '', ready: true, restartCount: 0, "
-        f"state: {done}}}\n{{{{ end }}}}\n{{{{ end }}}}\n"
-    )
-
-
-_ADDRESSES = (
-    "hostIP: {{ NodeIPWith .spec.nodeName | Quote }}\n"
-    '{{ $ips := PodIPsWith .spec.nodeName (or .spec.hostNetwork false) (or .metadata.uid "") (or .metadata.name "") '
-    '(or .metadata.namespace "") }}\n{{ with $ips }}\npodIP: {{ index . 0 | Quote }}\n'
-    "podIPs:\n{{ range . }}\n- ip: {{ . | Quote }}\n{{ end }}\n{{ end }}\n"
-)
-
-
-def _running(*, ready: bool) -> str:
-    state = "{running: {startedAt: {{ Now | Quote }}}}"
-    head = _conditions(ready=ready) + _containers(state, ready=ready) + _inits() + _ADDRESSES
-    return head + "phase: Running\nstartTime: {{ or $root.status.startTime Now | Quote }}\n"
-
-
-def _ended(code: int, reason: str, phase: str) -> str:
-    moment = "startedAt: {{ Now | Quote }}, finishedAt: {{ Now | Quote }}"
-    state = f"{{terminated: {{exitCode: {code}, reason: {reason}, {moment}}}}}"
-    return _conditions(ready=False) + _containers(state, ready=False) + f"phase: {phase}\n"
-
-
-_CRASHED = _conditions(ready=False) + _containers(
-    "{waiting: {reason: CrashLoopBackOff, message: back-off restarting failed container}}",
-    ready=False,
-    restarts="{{ $origin := index $root.status.containerStatuses $index }}{{ add $origin.restartCount 1 }}",
-    last=(
-        f'{{{{ $oom := eq (index $root.metadata.annotations "{BEHAVIOUR}") "{Behaviour.OOM_KILL}" }}}}\n'
-        "  lastState: {terminated: {exitCode: {{ if $oom }}137{{ else }}1{{ end }}, "
-        "reason: {{ if $oom }}OOMKilled{{ else }}Error{{ end }}, "
-        "startedAt: {{ Now | Quote }}, finishedAt: {{ Now | Quote }}}}\n"
-    ),
-)
-
-_PULL_ERROR = (
-    _conditions(ready=False)
-    + _containers("{waiting: {reason: ImagePullBackOff, message: simulated - the image cannot be pulled}}", ready=False)
-    + "phase: Pending\n"
-)
-_PULL_EVENT = {
-    "event": {"type": "Warning", "reason": "Failed", "message": "Failed to pull image: simulated, it cannot be pulled"}
-}
 
 
 def _claim_stages() -> list[Document]:
     """Provision a volume for every claim of our class that is not told to stay pending; binding is Kubernetes' own."""
-    ours = f"has(self.spec.storageClassName) && self.spec.storageClassName == '{STORAGE_CLASS}'"
-    binds = f"!has(self.metadata.annotations) || !('{CLAIM}' in self.metadata.annotations) || self.metadata.annotations['{CLAIM}'] != 'pending'"
-    unbound = "!has(self.spec.volumeName) || self.spec.volumeName == ''"
-    released = "has(self.status.phase) && self.status.phase == 'Released'"
-    deletes = "self.spec.persistentVolumeReclaimPolicy == 'Delete'"
+    ours = _is(".spec.storageClassName", STORAGE_CLASS)
+    unbound = _is(".spec | has(\"volumeName\")", "false")  # fmt: skip
+    binds = _is(f'.metadata.annotations["{CLAIM}"] // "bound"', "bound")
+    after = _delay("timestamp(self.metadata.creationTimestamp)")
+    free = (_is(".status.phase", "Released"), _is(".spec.persistentVolumeReclaimPolicy", "Delete"))
     return [
-        _stage("claim-provision", "PersistentVolumeClaim", [_LIVES, ours, binds, unbound], steps=[{"apply": {"template": _VOLUME}}], delay=_AFTER),
-        _stage("volume-delete", "PersistentVolume", [_LIVES, ours, released, deletes], steps=[{"delete": True}]),
+        _stage("claim-provision", "PersistentVolumeClaim", _LIVES, ours, unbound, binds, _TIMED, steps=[{"apply": {"template": _VOLUME}}], delay=after),
+        _stage("volume-delete", "PersistentVolume", _LIVES, ours, *free, steps=[{"delete": True}]),
     ]  # fmt: skip
 
+
+_NODE_READY = """\
+phase: Running
+addresses:
+- {type: InternalIP, address: {{ NodeIP | Quote }}}
+conditions:
+{{ range NodeConditions }}
+- type: {{ .type | Quote }}
+  status: {{ .status | Quote }}
+  reason: {{ .reason | Quote }}
+  message: {{ .message | Quote }}
+  lastHeartbeatTime: {{ Now | Quote }}
+  lastTransitionTime: {{ Now | Quote }}
+{{ end }}
+nodeInfo:
+  {architecture: amd64, operatingSystem: linux, kubeletVersion: simulated, containerRuntimeVersion: simulated,
+   kernelVersion: simulated, kubeProxyVersion: simulated, osImage: simulated, bootID: "", machineID: "", systemUUID: ""}
+"""
+
+
+def _conditions(*, ready: bool) -> str:
+    word, reason = ('"True"', '""') if ready else ('"False"', "ContainersNotReady")
+    rest = f"status: {word}, reason: {reason}, lastTransitionTime: {{{{ Now | Quote }}}}"
+    return f"conditions:\n- {{type: Ready, {rest}}}\n- {{type: ContainersReady, {rest}}}\n"
+
+
+_INITIALIZED = '- {type: Initialized, status: "True", lastTransitionTime: {{ Now | Quote }}}\n'
+
+
+def _containers(state: str, *, ready: bool = False, restarts: str = "0", last: str = "{}") -> str:
+    return _CONTAINERS % {"state": state, "ready": str(ready).lower(), "restarts": restarts, "last": last}
+
+
+_CONTAINERS = """\
+{{ $root := . }}
+{{ $begun := or .status.startTime Now }}
+containerStatuses:
+{{ range $index, $item := .spec.containers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ""
+  ready: %(ready)s
+  restartCount: %(restarts)s
+  state: {%(state)s}
+  lastState: %(last)s
+{{ end }}
+"""
+
+_INIT_CONTAINERS = """\
+{{ if .spec.initContainers }}
+initContainerStatuses:
+{{ range .spec.initContainers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ""
+  ready: true
+  restartCount: 0
+{{ if eq (or .restartPolicy "") "Always" }}
+  started: true
+  state: {running: {startedAt: {{ $begun | Quote }}}}
+{{ else }}
+  state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ $begun | Quote }}, finishedAt: {{ $begun | Quote }}}}
+{{ end }}
+{{ end }}
+{{ end }}
+"""
+
+_ADDRESSES = """\
+hostIP: {{ NodeIPWith .spec.nodeName | Quote }}
+{{ with PodIPsWith .spec.nodeName (or .spec.hostNetwork false) .metadata.uid .metadata.name .metadata.namespace }}
+podIP: {{ index . 0 | Quote }}
+podIPs:
+{{ range . }}
+- ip: {{ . | Quote }}
+{{ end }}
+{{ end }}
+"""
+
+_RUNNING = "running: {startedAt: {{ $begun | Quote }}}"
+_BACKOFF = "waiting: {reason: CrashLoopBackOff, message: back-off restarting failed container}"
+_UNPULLED = "waiting: {reason: ImagePullBackOff, message: simulated - the image cannot be pulled}"
+
+
+def _ended(code: str, reason: str) -> str:
+    times = "startedAt: {{ $begun | Quote }}, finishedAt: {{ Now | Quote }}"
+    return f"terminated: {{exitCode: {code}, reason: {reason}, {times}}}"
+
+
+_STARTED = (
+    _conditions(ready=False)
+    + _INITIALIZED
+    + _containers(_RUNNING)
+    + _INIT_CONTAINERS
+    + _ADDRESSES
+    + "phase: Running\nstartTime: {{ $begun | Quote }}\n"
+)
+_SERVING = _conditions(ready=True) + _containers(_RUNNING, ready=True)
+_COMPLETED = _conditions(ready=False) + _containers(_ended("0", "Completed")) + "phase: Succeeded\n"
+_FAILED = _conditions(ready=False) + _containers(_ended("1", "Error")) + "phase: Failed\n"
+_OOM = f'{{{{ if eq (index $root.metadata.annotations "{BEHAVIOUR}") "{Behaviour.OOM_KILL}" }}}}'
+_CRASHED = _conditions(ready=False) + _containers(
+    _BACKOFF,
+    restarts="{{ add 1 (index $root.status.containerStatuses $index).restartCount }}",
+    last="{" + _ended(_OOM + "137{{ else }}1{{ end }}", _OOM + "OOMKilled{{ else }}Error{{ end }}") + "}",
+)
+_PULL_ERROR = (
+    _conditions(ready=False)
+    + _INITIALIZED
+    + _containers(_UNPULLED)
+    + "phase: Pending\nstartTime: {{ $begun | Quote }}\n"
+)
+_PULL_EVENT = {
+    "event": {"type": "Warning", "reason": "Failed", "message": "Failed to pull image: simulated, it cannot be pulled"}
+}
 
 _VOLUME = f"""\
 apiVersion: v1
@@ -231,6 +282,7 @@ spec:
   {{{{ YAML .spec.resources.requests 2 }}}}
   persistentVolumeReclaimPolicy: Delete
   storageClassName: {STORAGE_CLASS}
+  volumeMode: {{{{ .spec.volumeMode | default "Filesystem" | Quote }}}}
   claimRef:
     apiVersion: v1
     kind: PersistentVolumeClaim

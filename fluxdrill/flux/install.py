@@ -47,7 +47,11 @@ def controller_kubeconfig(api: Api, name: str, *, path: Path, server: str, autho
     answer = api.request(
         "POST",
         f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}/token",
-        body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": TOKEN_LIFETIME}},
+        body={
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": TOKEN_LIFETIME},
+        },
     )
     token = answer.get("status", {}).get("token")
     if not isinstance(token, str):

@@ -66,7 +66,7 @@ class Api:
         from kubernetes import client, config  # noqa: PLC0415
 
         settings = client.Configuration()
-        settings.connection_pool_maxsize = 64
+        settings.connection_pool_maxsize = 16
         settings.no_proxy = ",".join(part for part in (settings.no_proxy, *_LOOPBACK) if part)
         try:
             made = config.new_client_from_config(  # type: ignore[no-untyped-call]

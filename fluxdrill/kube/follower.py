@@ -21,7 +21,7 @@ from fluxdrill.kube.errors import (
     UnknownKindError,
     UnreachableError,
 )
-from fluxdrill.kube.stream import WatchEvent, WatchStream
+from fluxdrill.kube.stream import WatchEvent
 from fluxdrill.kube.view import PartKey
 from fluxdrill.model.clock import Clock
 from fluxdrill.model.refs import Resource
@@ -122,11 +122,15 @@ class Backoff:
 
 
 class Follower:
-    """Keeps one part of a store in step with the API server, in its own thread, until the store closes."""
+    """Keeps one part of a store in step with the API server, in its own thread, until the store closes.
+
+    It has connections of its own, and shares what `api` has discovered.
+    """
 
     def __init__(self, host: Host, api: Api, key: PartKey, *, clock: Clock, rhythm: Rhythm) -> None:
         self._host = host
-        self._api = api
+        self._api = api.sibling()
+        self._discovery = api.discovery
         self._key = key
         self._clock = clock
         self._rhythm = rhythm
@@ -135,12 +139,15 @@ class Follower:
         self._relist = rhythm.relist * (0.5 + random.Random(str(key)).random() / 2)  # noqa: S311 - spreads load
         self._refused_since: float | None = None
         self._relocate = False
-        self._stream: WatchStream | None = None
         self._thread = threading.Thread(target=self._run, name=f"fluxdrill-watch-{key[0]}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """End what is under way, at once; the host must have been closed before."""
+        self._api.close()
 
     def join(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; tell whether the thread has ended."""
@@ -148,12 +155,14 @@ class Follower:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def reconnect(self) -> None:
+        """Give up the present connections, and list again."""
+        self._api.reset_connections()
+
     def relocate(self) -> None:
         """Leave the present watch, because the kind's CRD is gone."""
         self._relocate = True
-        stream = self._stream
-        if stream is not None:
-            stream.abort()
+        self._api.reset_connections()
 
     def _run(self) -> None:
         try:
@@ -195,7 +204,7 @@ class Follower:
                 position = self._check(resource, position)
 
     def _locate(self) -> Resource:
-        return self._host.located(self._key[0]) or self._api.discovery.find(self._key[0])
+        return self._host.located(self._key[0]) or self._discovery.find(self._key[0])
 
     def _list(self, resource: Resource, *, at: str = "") -> ObjectList:
         return self._api.list(resource, namespace=self._key[1], at=at, deadline=self._rhythm.listing)
@@ -221,13 +230,9 @@ class Follower:
             grace=self._rhythm.grace,
             connect=self._rhythm.listing,
         ) as stream:
-            self._stream = stream
-            try:
-                if self._relocate:
-                    raise UnreachableError(Cause.CLOSED, f"WATCH {resource.plural}")
-                yield from stream
-            finally:
-                self._stream = None
+            if self._relocate:
+                raise UnreachableError(Cause.CLOSED, f"WATCH {resource.plural}")
+            yield from stream
 
     def _check(self, resource: Resource, position: str) -> str:
         """List for safety. What differs is the watch's fault only if it differed at the watch's own position."""
@@ -240,7 +245,7 @@ class Follower:
         return listed.resource_version
 
     def _not_found(self, error: NotFoundError) -> None:
-        self._api.discovery.forget(self._key[0])
+        self._discovery.forget(self._key[0])
         self._lose(error.message, None)
 
     def _refused(self, error: ForbiddenError) -> None:

@@ -12,7 +12,7 @@ from fluxdrill.kube.discovery import GroupKind, of_crd
 from fluxdrill.kube.heartbeat import Beat
 from fluxdrill.kube.reduce import Reducer
 from fluxdrill.kube.stream import EventType, WatchEvent
-from fluxdrill.kube.view import Following, Part, PartKey, View
+from fluxdrill.kube.view import KNOWN, Following, Part, PartKey, View
 from fluxdrill.model.clock import Clock, Instant
 from fluxdrill.model.refs import KubeObject, ObjectRef, Resource
 from fluxdrill.model.timeline import Change, Gap, Seen, Timeline, Transition, WatchLoss
@@ -36,8 +36,8 @@ class Effects:
 
     hurry: Callable[[], None]
     """Ask the API server for a sign of life now."""
-    reconnect: Callable[[], None]
-    """Tear off all connections: after a gap they may be dead without anybody having said so."""
+    reconnect: Callable[[PartKey], None]
+    """Tear off the connections of a part: after a gap they may be dead without anybody having said so."""
     relocate: Callable[[GroupKind], None]
     """Stop watching a kind, because its CRD is gone."""
 
@@ -52,6 +52,7 @@ class Subscription:
         self._kinds = frozenset(kinds)
         self._refs = frozenset(refs)
         self._views: deque[View] = deque()
+        self.ended = False
 
     def offer(self, view: View, kind: GroupKind | None = None, refs: Collection[ObjectRef] | None = None) -> None:
         """Queue `view` if the change concerns the waiter; None stands for everything. Called under the condition."""
@@ -60,9 +61,9 @@ class Subscription:
             self._views.append(view)
 
     def take(self, timeout: float) -> list[View]:
-        """Return what is queued, oldest first, waiting up to `timeout` seconds for the first; empty on timeout."""
+        """Return what is queued, oldest first, waiting up to `timeout` seconds for the first; empty then and on close."""
         with self._condition:
-            self._condition.wait_for(lambda: self._views, timeout=max(0.0, timeout))
+            self._condition.wait_for(lambda: self._views or self.ended, timeout=max(0.0, timeout))
             views = list(self._views)
             self._views.clear()
             return views
@@ -84,6 +85,7 @@ class Memory:
         self._effects = effects
         self._recoveries = 0
         self._suspected: Instant | None = None
+        self._watched: set[PartKey] = set()
         self._crd_news: dict[GroupKind, int] = {}
 
     @property
@@ -95,6 +97,8 @@ class Memory:
         """Wake everybody up for the end."""
         with self.condition:
             self._closed = True
+            for subscription in self.subscriptions:
+                subscription.ended = True
             self.condition.notify_all()
 
     def begin(self, key: PartKey) -> None:
@@ -106,12 +110,9 @@ class Memory:
 
     def beat(self, beat: Beat) -> None:
         """Take a sign of life, or its absence, in."""
-        back = not beat.why and self.view.gap is not None
-        if back:  # before anybody is woken up, or the connections of the first to wake would be torn off, too
-            self._effects.reconnect()
         with self.condition:
             if not beat.why:
-                self._alive(beat, back=back)
+                self._alive(beat, back=self.view.gap is not None)
             elif self.view.gap is None:
                 self._silent(beat)
             self.condition.notify_all()
@@ -128,6 +129,9 @@ class Memory:
         if back:
             self.timeline.end_gap(beat.answered)
             self._recoveries += 1
+            for key, part in self.view.parts.items():
+                if part.following not in KNOWN:  # those that have listed again since have good connections
+                    self._effects.reconnect(key)
         if back or first:
             self._publish(beat.answered)
 
@@ -147,6 +151,7 @@ class Memory:
             stored = self._stored(part, listed)
             upserts = {ref: obj for ref, obj in stored.items() if _version(part.objects.get(ref)) != _version(obj)}
             gone = [part.objects[ref] for ref in part.objects if ref not in stored]
+            self._watched.add(key)
             self._change(part, upserts=upserts, gone=gone, seen=Seen.LIST, following=Following.LIVE)
 
     def differs(self, key: PartKey, listed: ObjectList) -> bool:
@@ -181,7 +186,8 @@ class Memory:
             if self._closed:
                 return
             part, now = self.view.parts[key], self.clock.now()
-            if part.following is Following.LIVE:
+            if key in self._watched:
+                self._watched.remove(key)
                 self.timeline.disturb(WatchLoss(str(part.kind), now, why))
             suspicious = disconnected and self.view.gap is None
             self._suspected = self._suspected or (now if suspicious else None)

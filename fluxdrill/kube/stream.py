@@ -12,7 +12,6 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from fluxdrill.kube.errors import Cause, UnreachableError, error_of_status
-from fluxdrill.kube.transport import tear_off
 from fluxdrill.model.refs import ObjectRef, Resource
 
 _CHUNK = 1 << 16
@@ -58,8 +57,6 @@ class WatchStream:
         self._resource = resource
         self._ref = ref
         self._translate = translate
-        connection = answer.connection
-        self._socket = getattr(connection, "sock", None)
 
     def __iter__(self) -> Iterator[WatchEvent]:
         try:
@@ -69,11 +66,6 @@ class WatchStream:
             raise self._translate(error) from error
         finally:
             self.close()
-
-    def abort(self) -> None:
-        """End the iteration from another thread."""
-        if self._socket is not None:
-            tear_off(self._socket)
 
     def close(self) -> None:
         """Close the connection; a watch's is never reused."""

@@ -17,10 +17,10 @@ class Following(StrEnum):
 
     STARTING = "not listed yet"
     LIVE = "watched"
-    STALE = "the watch is lost"
-    ABSENT = "the kind is not served"
+    STALE = "no longer watched"
+    ABSENT = "not served"
     FORBIDDEN = "not allowed"
-    BROKEN = "the watch failed for good"
+    BROKEN = "dead"
     UNFOLLOWED = "not followed"
 
 
@@ -37,10 +37,6 @@ class Part:
     following: Following = Following.STARTING
     why: str = ""
     objects: Mapping[ObjectRef, KubeObject] = field(default_factory=dict)
-
-    def covers(self, namespace: str | None) -> bool:
-        """Tell whether every object of `namespace` (None: of all namespaces) is in this part."""
-        return self.namespace is None or self.namespace == namespace
 
 
 PartKey = tuple[GroupKind, str | None]

@@ -46,7 +46,7 @@ class Store:
         self._api = api.sibling()
         self._rhythm = rhythm or Rhythm()
         self._followers: dict[PartKey, Follower] = {}
-        effects = Effects(hurry=self._hurry, reconnect=self._api.reset_connections, relocate=self._relocate)
+        effects = Effects(hurry=self._hurry, reconnect=self._reconnect, relocate=self._relocate)
         self._memory = Memory(clock=clock, reduce=Reducer(digest_key=digest_key), effects=effects)
         self._heart = Heartbeat(api.sibling(), clock=clock, pace=pace or Pace(), report=self._memory.beat)
         self._heart.start()
@@ -156,8 +156,9 @@ class Store:
         self._memory.close()
         with self._memory.condition:
             threads: list[Follower | Heartbeat] = [*self._followers.values(), self._heart]
+        for thread in threads:
+            thread.stop()
         self._api.close()
-        self._heart.stop()
         until = self.clock.now().monotonic + CLOSING
         ended = [thread.join(max(0.0, until - self.clock.now().monotonic)) for thread in threads]
         if not all(ended):
@@ -175,11 +176,15 @@ class Store:
                 f"{kind} is followed in single namespaces already.", hint="Follow it in all namespaces first."
             )
         self._memory.begin(key)
-        self._followers[key] = Follower(self._memory, self._api, key, clock=self.clock, rhythm=self._rhythm)
-        self._followers[key].start()
+        follower = Follower(self._memory, self._api, key, clock=self.clock, rhythm=self._rhythm)
+        self._followers[key] = follower
+        follower.start()
 
     def _hurry(self) -> None:
         self._heart.hurry()
+
+    def _reconnect(self, key: PartKey) -> None:
+        self._followers[key].reconnect()
 
     def _relocate(self, kind: GroupKind) -> None:
         for (followed, _), follower in self._followers.items():

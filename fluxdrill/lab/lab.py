@@ -71,6 +71,8 @@ class Lab:
         self._stack.callback(self._ports.release)
         self.outside = self._stack.enter_context(Outside())
         self.password = secrets.token_urlsafe(16)
+        self.git_root = self.folder / "git"
+        self.git_root.mkdir()
         self.cluster = EmbeddedCluster(
             self.folder, lab_id=self.lab_id, tools=tools, ports=self._ports, options=spec.cluster
         )
@@ -86,15 +88,25 @@ class Lab:
         self.flux: dict[str, Supervised] = {}
 
     @classmethod
-    def start(cls, spec: LabSpec | None = None, *, progress: Progress | None = None) -> Lab:
+    def start(
+        cls,
+        spec: LabSpec | None = None,
+        *,
+        progress: Progress | None = None,
+        prepare: Callable[[Path], object] | None = None,
+    ) -> Lab:
         """Start a lab and return it once every Flux controller is ready.
 
-        Builds what the toolchain lacks. Raises HarnessError if a part does not start; nothing is left behind then.
+        Builds what the toolchain lacks. `prepare` gets the folder that the Git server will serve, before anything is
+        started: what is wrong with a repository is found there first. Raises HarnessError if a part does not start,
+        and whatever `prepare` raises; nothing is left behind then.
         """
         progress = progress or Silent()
         tools, _ = ensure(LAB_BINARIES, progress=progress)
         lab = cls(spec or LabSpec(), tools, progress)
         try:
+            if prepare is not None:
+                prepare(lab.git_root)
             lab._start()
         except BaseException:
             lab.close()
@@ -153,9 +165,7 @@ class Lab:
         self.start_times[name] = time.monotonic() - self._began
 
     def _git_server(self) -> GitServer:
-        root = self.folder / "git"
-        root.mkdir()
-        return GitServer(root, user=GIT_USER, password=self.password)
+        return GitServer(self.git_root, user=GIT_USER, password=self.password)
 
     def _start_cluster(self) -> None:
         self.cluster.start_controllers()

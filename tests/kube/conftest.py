@@ -30,6 +30,13 @@ def write_kubeconfig(path: Path, url: str) -> Path:
     return path
 
 
+def eventually(store: Store, condition: Callable[[], object], *, seconds: float = 5.0) -> None:
+    """Wait until something is true of a store, re-checked when it changes."""
+    memory = store._memory
+    with memory.condition:
+        assert memory.condition.wait_for(condition, timeout=seconds), "the store never came to that"
+
+
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     """An API server that a test scripts."""

@@ -33,7 +33,7 @@ class Scripted:
 
     matches: Callable[[str, str], bool]
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] | str
     headers: dict[str, str]
     times: float
 
@@ -148,6 +148,7 @@ class ScriptedServer:
         message: str = "scripted",
         headers: dict[str, str] | None = None,
         times: float = float("inf"),
+        text: str | None = None,
         **more: Any,
     ) -> Scripted:
         """Answer requests under `path` with an error, `times` times."""
@@ -158,7 +159,7 @@ class ScriptedServer:
             return asked == method and fits and watch in (None, is_watch)
 
         body = {"kind": "Status", "status": "Failure", "message": message, "reason": "Scripted", "code": status, **more}
-        script = Scripted(matches, status, body, headers or {}, times)
+        script = Scripted(matches, status, body if text is None else text, headers or {}, times)
         self.scripts.append(script)
         return script
 

@@ -66,6 +66,7 @@ class Http(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Http
 
     def log_message(self, *_args: Any) -> None:

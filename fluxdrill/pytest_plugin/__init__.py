@@ -1,0 +1,1 @@
+"""The pytest plugin: fixtures that hand out labs, and live progress while one starts."""

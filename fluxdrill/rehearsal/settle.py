@@ -1,0 +1,125 @@
+"""When has a cold start settled? A rule over every view of the watch, in the order they came.
+
+An object is settled when it is Ready, suspended or Stalled, when at least two completed attempts at its present
+generation and revision ended with the same reason and (normalised) message, or when it waits only for settled objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fluxdrill.flux.bootstrap import ROOT
+from fluxdrill.flux.kinds import EVENT, RECONCILED
+from fluxdrill.kube.predicates import Predicate, Verdict3
+from fluxdrill.kube.view import View
+from fluxdrill.model.conditions import (
+    Condition,
+    ConditionStatus,
+    attempted_revision,
+    ready,
+    suspended,
+)
+from fluxdrill.model.kstatus import Status, flux_readiness, is_static
+from fluxdrill.model.messages import normalise_message
+from fluxdrill.model.refs import KubeObject, ObjectRef
+from fluxdrill.rehearsal.waits import waits_for
+
+ATTEMPTS = 2
+"""Completed attempts with the same outcome that make a failure settled."""
+
+Outcome = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class _Track:
+    """What was seen of one object: its last outcome, how often it came, and whether an attempt is under way."""
+
+    outcome: Outcome | None = None
+    attempts: int = 0
+    under_way: bool = False
+    events_before: int = 0
+
+
+@dataclass(slots=True)
+class Settling:
+    """Counts completed attempts from the views of a watch; `predicate` is met once everything is settled."""
+
+    tracks: dict[ObjectRef, _Track] = field(default_factory=dict)
+    _seen: dict[ObjectRef, object] = field(default_factory=dict)
+
+    @property
+    def predicate(self) -> Predicate:
+        """For `wait_for`: every view must pass through it, in order."""
+        return Predicate(self.judge, kinds=frozenset({*RECONCILED, EVENT}))
+
+    def judge(self, view: View) -> Verdict3:
+        """Take one more view into account and tell whether everything has settled."""
+        objects = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
+        events = count_events(view.list(EVENT))
+        for ref, obj in objects.items():
+            self._follow(ref, obj, events)
+        if ROOT not in objects:
+            return Verdict3.not_yet(f"{ROOT} is not there yet")
+        open_ones = self.unsettled(objects)
+        if not open_ones:
+            return Verdict3.met(f"all {len(objects)} Flux objects are settled")
+        example = open_ones[0]
+        why = _state(objects[example])
+        return Verdict3.not_yet(f"{len(open_ones)} of {len(objects)} still move; {example}: {why}", *open_ones)
+
+    def unsettled(self, objects: Mapping[ObjectRef, KubeObject]) -> tuple[ObjectRef, ...]:
+        """Return what has not settled, in order of the references."""
+        waits = {ref: waits_for(obj, objects) for ref, obj in objects.items()}
+        # what is missing altogether does not move either: it would come from an object that does
+        waiting = {ref: set(others) & set(objects) for ref, others in waits.items() if others}
+        settled = {ref for ref, obj in objects.items() if ref in waiting or self._settled(ref, obj)}
+        # the greatest set that holds: a circle of waiting objects is settled, one that waits for a moving one is not
+        while moving := {ref for ref, others in waiting.items() if ref in settled and not settled.issuperset(others)}:
+            settled -= moving
+        return tuple(sorted(set(objects) - settled))
+
+    def _settled(self, ref: ObjectRef, obj: KubeObject) -> bool:
+        if suspended(obj) or is_static(obj):
+            return True
+        if flux_readiness(obj).status in (Status.CURRENT, Status.FAILED):
+            return True
+        return self.tracks[ref].attempts >= ATTEMPTS
+
+    def _follow(self, ref: ObjectRef, obj: KubeObject, events: Mapping[tuple[ObjectRef, str], int]) -> None:
+        track = self.tracks.setdefault(ref, _Track())
+        found = ready(obj)
+        if found is None or found.status is ConditionStatus.UNKNOWN:
+            track.under_way = True
+            return
+        outcome, told = _outcome(obj, found), events.get((ref, found.reason), 0)
+        if outcome != track.outcome:
+            self.tracks[ref] = _Track(outcome, attempts=1, events_before=told)
+            return
+        if track.under_way:
+            track.attempts += 1
+            track.under_way = False
+        # an attempt that changes no status still tells an event; the first one may or may not be in `events_before`
+        track.attempts = max(track.attempts, told - track.events_before)
+
+
+def count_events(events: list[KubeObject]) -> dict[tuple[ObjectRef, str], int]:
+    """Return how often each (object, reason) was told, from Kubernetes Events."""
+    counted: dict[tuple[ObjectRef, str], int] = {}
+    for event in events:
+        about = event.get("involvedObject", {})
+        group = str(about.get("apiVersion", "")).rpartition("/")[0]
+        ref = ObjectRef(group, about.get("kind", ""), about.get("namespace", ""), about.get("name", ""))
+        key = (ref, str(event.get("reason", "")))
+        counted[key] = counted.get(key, 0) + int(event.get("count") or 1)
+    return counted
+
+
+def _outcome(obj: KubeObject, found: Condition) -> Outcome:
+    generation = obj["metadata"].get("generation")
+    return generation, attempted_revision(obj), found.status, found.reason, normalise_message(found.message)
+
+
+def _state(obj: KubeObject) -> str:
+    found = ready(obj)
+    return f"{found.reason}: {found.message[:120].strip()}" if found else "no status yet"
