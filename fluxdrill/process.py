@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
 
 from fluxdrill.errors import HarnessError
 
@@ -44,20 +44,15 @@ def run(
 ) -> Completed:
     """Run `argv` to its end within `deadline` seconds; any exit code is returned, not raised.
 
-    `on_stderr` is called with each line of standard error as it comes. Raises DeadlineExceededError, and HarnessError
-    where the program cannot be started.
+    `on_stderr` is called with each line of standard error as it comes. What the program leaves running in its group is
+    killed. Raises DeadlineExceededError, and HarnessError where the program cannot be started.
     """
     with _group(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL) as process:
-        timed_out: list[bool] = []
-        timer = Timer(deadline, lambda: (timed_out.append(True), end_group(process.pid)))
-        timer.daemon = True
-        timer.start()
-        try:
-            stdout, stderr = _converse(process, stdin, on_stderr)
-        finally:
-            timer.cancel()
+        talk = _Talk(process, stdin, on_stderr)
+        in_time = _await_end(process.pid, deadline)
+        stdout, stderr = talk.end()
     command = tuple(map(str, argv))
-    if timed_out:
+    if not in_time:
         raise DeadlineExceededError(f"{command[0]} did not end within {deadline:g} s and was killed.")
     return Completed(command, process.returncode, stdout, stderr)
 
@@ -92,28 +87,59 @@ def _group(
             raise
 
 
-def _converse(
-    process: subprocess.Popen[bytes], stdin: bytes | None, on_stderr: Callable[[str], None] | None
-) -> tuple[bytes, str]:
-    lines: list[str] = []
+def _await_end(pid: int, deadline: float) -> bool:
+    """Wait for a child's end and end its group; tell whether it ended by itself. The child stays to be reaped."""
+    late = Event()
 
-    def listen() -> None:
-        for raw in process.stderr or ():
-            lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
-            if on_stderr is not None:
-                on_stderr(lines[-1])
+    def give_up() -> None:
+        late.set()
+        end_group(pid)
 
-    def feed() -> None:
-        if stdin is not None and process.stdin is not None:
-            with suppress(BrokenPipeError), process.stdin as pipe:
-                pipe.write(stdin)
+    timer = Timer(deadline, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        # not reaped yet, so that its number cannot belong to another group when that is killed
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    finally:
+        timer.cancel()
+        timer.join()
+    end_group(pid)
+    return not late.is_set()
 
-    # threads of their own: whichever pipe nobody serves would fill and stop the program
-    helpers = [Thread(target=listen, daemon=True), Thread(target=feed, daemon=True)]
-    for helper in helpers:
-        helper.start()
-    stdout = process.stdout.read() if process.stdout else b""
-    process.wait()
-    for helper in helpers:
-        helper.join()
-    return stdout, "\n".join(lines)
+
+class _Talk:
+    """Serves the three pipes of a program, each in a thread of its own: an unserved one would fill and stop it."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], stdin: bytes | None, on_stderr: Callable[[str], None] | None
+    ) -> None:
+        self._process = process
+        self._stdin = stdin
+        self._on_stderr = on_stderr
+        self._stdout = b""
+        self._lines: list[str] = []
+        self._threads = [Thread(target=work, daemon=True) for work in (self._hear, self._listen, self._feed)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> tuple[bytes, str]:
+        """Return standard output and standard error once all was read."""
+        for thread in self._threads:
+            thread.join()
+        return self._stdout, "\n".join(self._lines)
+
+    def _hear(self) -> None:
+        if self._process.stdout is not None:
+            self._stdout = self._process.stdout.read()
+
+    def _listen(self) -> None:
+        for raw in self._process.stderr or ():
+            self._lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+            if self._on_stderr is not None:
+                self._on_stderr(self._lines[-1])
+
+    def _feed(self) -> None:
+        if self._stdin is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError), self._process.stdin as pipe:
+                pipe.write(self._stdin)

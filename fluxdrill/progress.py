@@ -77,7 +77,8 @@ class TerminalProgress:
         if not self.interactive:
             yield self
             return
-        with Live(Text(""), console=self._console, transient=True, refresh_per_second=8) as live:
+        # standard output stays what it is: it may be piped
+        with Live(Text(""), console=self._console, transient=True, refresh_per_second=8, redirect_stdout=False) as live:
             self._live = live
             try:
                 yield self
@@ -86,5 +87,6 @@ class TerminalProgress:
 
     def _line(self, text: str) -> Text:
         line = Text(f"{time.monotonic() - self._started:6.1f} s  {text}", no_wrap=True, overflow="ellipsis")
-        line.truncate(max(20, self._console.width - 1), overflow="ellipsis") if self._live else None
+        if self._live is not None:
+            line.truncate(max(20, self._console.width - 1), overflow="ellipsis")
         return line

@@ -5,11 +5,10 @@ Flags and their reasons are measured for Kubernetes 1.36.3 and etcd 3.6.14. Pods
 
 from __future__ import annotations
 
+import http.client
 import ssl
-import urllib.error
 import urllib.request
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,8 @@ class EmbeddedOptions:
 class EmbeddedCluster:
     """A control plane on loopback with one simulated node; every part is a process of its own.
 
+    `proxy` is the environment of a proxy that refuses the outside: the API server would dial Services (webhooks,
+    aggregated APIs) and pods at addresses that nothing on this machine has, so it would dial into the network.
     `processes` maps the program's name to its process. Starting it does not wait for the controller-manager's first
     work: wait for what you need.
     """
@@ -43,12 +44,20 @@ class EmbeddedCluster:
     capabilities = frozenset({"stop-controller", "stop-apiserver", "stop-etcd", "simulated-pods", "second-cluster"})
 
     def __init__(
-        self, folder: Path, *, lab_id: str, tools: Tools, ports: PortBlock, options: EmbeddedOptions | None = None
+        self,
+        folder: Path,
+        *,
+        lab_id: str,
+        tools: Tools,
+        ports: PortBlock,
+        proxy: Mapping[str, str] | None = None,
+        options: EmbeddedOptions | None = None,
     ) -> None:
         self.folder = folder
         self.lab_id = lab_id
         self._tools = tools
         self._ports = ports
+        self._proxy = proxy or {}
         self._options = options or EmbeddedOptions()
         self._authority = Authority(folder / "pki")
         self._etcd_port, self._api_port = ports.take(), ports.take()
@@ -56,7 +65,13 @@ class EmbeddedCluster:
         self.admin_kubeconfig = self._identity("admin", "fluxdrill:admin", groups=("system:masters",))
         self.processes = {
             process.name: process
-            for process in (self._etcd(), self._apiserver(), self._controller_manager(), self._scheduler(), self._kwok())
+            for process in (
+                self._etcd(),
+                self._apiserver(),
+                self._controller_manager(),
+                self._scheduler(),
+                self._kwok(),
+            )
         }
 
     @property
@@ -86,11 +101,6 @@ class EmbeddedCluster:
         for name in ("kube-controller-manager", "kube-scheduler", "kwok"):
             self.processes[name].wait_ready(START_DEADLINE)
 
-    def stop(self) -> None:
-        """End every process; clients of the API server first, all within a few seconds."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(Supervised.kill, reversed(list(self.processes.values()))))
-
     def memory(self) -> dict[str, int]:
         """Return resident bytes per process."""
         return {name: process.memory() for name, process in self.processes.items()}
@@ -101,15 +111,13 @@ class EmbeddedCluster:
             self.folder / "kubeconfig" / name, server=self.server, authority=self.authority, identity=pair
         )
 
-    def _process(
-        self, name: str, argv: list[str], ready: Callable[[], bool], env: dict[str, str] | None = None
-    ) -> Supervised:
+    def _process(self, name: str, argv: list[str], ready: Callable[[], bool]) -> Supervised:
         return Supervised(
             name,
             [str(self._tools[name]), *argv],
             lab_id=self.lab_id,
             log=self.folder / "logs" / f"{name}.log",
-            env=env,
+            env=self._proxy,
             ready=ready,
         )
 
@@ -215,6 +223,8 @@ class EmbeddedCluster:
             f"--server-address={HOST}:{port}",
             f"--config={write_stages(self.folder / 'kwok.yaml')}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+            f"--node-ip={HOST}",
+            # after a restart kwok waits for the end of its predecessor's lease before it does anything
             "--node-lease-duration-seconds=8",
         ]
         return self._process("kwok", argv, http_ready(f"http://{HOST}:{port}/readyz"))
@@ -233,7 +243,7 @@ def http_ready(url: str, *, authority: Path | None = None) -> Callable[[], bool]
         try:
             with opener.open(url, timeout=2) as answer:
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+        except (http.client.HTTPException, OSError):
             return False
 
     return probe

@@ -11,15 +11,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
 
-from fluxdrill.errors import HarnessError, UsageError
+from fluxdrill.errors import HarnessError, RefusedError, UsageError
+from fluxdrill.process import run
 
 LAB_VARIABLE = "FLUXDRILL_LAB"
-"""Every process of a lab carries the lab's id in this environment variable: that is how the reaper finds it."""
+"""Every process of a lab carries the lab's folder in this environment variable: that is how the reaper finds it.
+
+The folder and not only the id, so that a reaper never takes a lab below another runtime folder for an orphan.
+"""
 
 KILL_DEADLINE = 10.0
 _UNNAMED = ".new-"
@@ -27,7 +31,7 @@ _UNNAMED = ".new-"
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One lab's note of its owner: process id and start time (a pid alone may be reused)."""
+    """One lab's note of its owner: process id and start, in seconds since boot (a pid alone may be reused)."""
 
     lab_id: str
     owner: int
@@ -37,11 +41,8 @@ class Lease:
 
     @property
     def alive(self) -> bool:
-        """Whether the owner still lives."""
-        try:
-            return abs(psutil.Process(self.owner).create_time() - self.owner_started) < 1.0
-        except psutil.NoSuchProcess:
-            return False
+        """Whether the owner still lives; a zombie does not."""
+        return _started(self.owner) == self.owner_started
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,8 @@ class Reaped:
 
 def runtime_root() -> Path:
     """Return the folder of all labs of this user: FLUXDRILL_RUNTIME, else fluxdrill-UID in the temp folder."""
-    if named := os.environ.get("FLUXDRILL_RUNTIME"):
-        return Path(named)
-    return Path(tempfile.gettempdir()) / f"fluxdrill-{os.getuid()}"
+    named = os.environ.get("FLUXDRILL_RUNTIME")
+    return Path(named or Path(tempfile.gettempdir()) / f"fluxdrill-{os.getuid()}").resolve()
 
 
 def labs_folder() -> Path:
@@ -65,15 +65,24 @@ def labs_folder() -> Path:
     return runtime_root() / "labs"
 
 
+def marker(lab_id: str) -> dict[str, str]:
+    """Return the environment that marks a process as part of a lab."""
+    return {LAB_VARIABLE: str(labs_folder() / lab_id)}
+
+
 def open_lease(*, kept: bool = False) -> Lease:
-    """Make a folder and a lease for a new lab owned by this process."""
+    """Make a folder and a lease for a new lab owned by this process.
+
+    Raises HarnessError where the folder cannot be made and RefusedError where its parent belongs to somebody else.
+    """
     lab_id = f"lab-{secrets.token_hex(4)}"
     folder = labs_folder() / lab_id
-    lease = Lease(lab_id, os.getpid(), psutil.Process().create_time(), str(folder), kept)
+    lease = Lease(lab_id, os.getpid(), _started(os.getpid()) or 0.0, str(folder), kept)
     # it gets its name only with the lease inside, so that a reaper never meets a lab without an owner
     unnamed = labs_folder() / f"{_UNNAMED}{os.getpid()}-{lab_id}"
     try:
         unnamed.mkdir(parents=True, mode=0o700)
+        _refuse_strangers(runtime_root())
         (unnamed / "lease.json").write_text(json.dumps(asdict(lease)), encoding="utf-8")
         unnamed.rename(folder)
     except OSError as error:
@@ -97,21 +106,35 @@ def find_lease(lab_id: str) -> Lease:
     return known[lab_id]
 
 
+def orphans() -> list[str]:
+    """Return the ids of the labs whose owner is gone, by the processes and folders they left."""
+    left = set(_processes_by_lab()) | {folder.name for folder in labs_folder().glob("lab-*")}
+    # read last: a lab that appeared since is not in the set above, or is alive here
+    return sorted(left - {lease.lab_id for lease in leases() if lease.alive})
+
+
 def reap() -> list[Reaped]:
     """Remove every lab whose owner is gone; labs with a living owner are left alone. Safe to run from cron."""
     for unnamed in labs_folder().glob(f"{_UNNAMED}*"):
-        if not psutil.pid_exists(int(unnamed.name.removeprefix(_UNNAMED).partition("-")[0])):
+        owner = unnamed.name.removeprefix(_UNNAMED).partition("-")[0]
+        if not owner.isdigit() or _started(int(owner)) is None:
             _delete(unnamed)
-    running = set(_processes_by_lab())
-    named = {folder.name for folder in labs_folder().glob("lab-*")}
-    # read last: a lab that appeared since is in neither set above, or is alive here
-    alive = {lease.lab_id for lease in leases() if lease.alive}
-    return [remove(lab_id) for lab_id in sorted((running | named) - alive)]
+    return [remove(lab_id) for lab_id in orphans()]
 
 
 def remove(lab_id: str) -> Reaped:
-    """Kill every process of `lab_id` and delete its folder; raises HarnessError if a process will not die."""
+    """Kill every process of `lab_id` and delete its folder, with what is mounted below it taken off first.
+
+    Raises HarnessError if a process will not die or a mount not go.
+    """
     folder = labs_folder() / lab_id
+    killed = _kill_all(lab_id)
+    existed = folder.exists()
+    _delete(folder)
+    return Reaped(lab_id, killed, existed)
+
+
+def _kill_all(lab_id: str) -> int:
     killed = 0
     end = time.monotonic() + KILL_DEADLINE
     # in rounds: a process may have forked between the look and the kill
@@ -123,28 +146,65 @@ def remove(lab_id: str) -> Reaped:
                 process.send_signal(signal.SIGKILL)
                 killed += 1
         psutil.wait_procs(processes, timeout=1)
-    existed = folder.exists()
-    _delete(folder)
-    return Reaped(lab_id, killed, existed)
+    return killed
 
 
 def _delete(folder: Path) -> None:
+    _unmount_below(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
+    with suppress(FileNotFoundError):  # another reaper may be at it
         shutil.rmtree(folder)
+
+
+def _unmount_below(folder: Path) -> None:
+    """Take off every mount below `folder`: deleting into one would delete what is not the lab's."""
+    for mount in sorted(_mounts_below(folder), reverse=True):
+        for argv in (["fusermount3", "-u", "-z", mount], ["umount", "--lazy", mount]):
+            if shutil.which(argv[0]):
+                run(argv, deadline=10)
+    if left := _mounts_below(folder):
+        raise HarnessError(f"{left[0]} is still mounted.", hint=f"Run `umount --lazy {left[0]}` as root, then reap.")
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    points = [one.mountpoint for one in psutil.disk_partitions(all=True)]
+    return [point for point in points if Path(point).is_relative_to(folder)]
 
 
 def _read(path: Path) -> Lease | None:
     try:
-        return Lease(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        # a newer version may have written more
+        return Lease(**{field.name: document[field.name] for field in fields(Lease)})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _refuse_strangers(root: Path) -> None:
+    if root.stat().st_uid != os.getuid():
+        raise RefusedError(f"{root} belongs to another user.", hint="Set FLUXDRILL_RUNTIME to a folder of your own.")
+
+
+def _started(pid: int) -> float | None:
+    """Return when a process started, in seconds since boot; None when it is gone or a zombie.
+
+    psutil reckons from the wall clock, so that its answer moves when the clock is set.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *fields_ = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(fields_[18]) / os.sysconf("SC_CLK_TCK")
 
 
 def _processes_by_lab() -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {}
-    for process, lab_id in _marked_processes():
-        found.setdefault(lab_id, []).append(process)
+    ours = str(labs_folder())
+    for process, folder in _marked_processes():
+        parent, _, lab_id = folder.rpartition("/")
+        if parent == ours:
+            found.setdefault(lab_id, []).append(process)
     return found
 
 
@@ -152,6 +212,6 @@ def _marked_processes() -> Iterator[tuple[psutil.Process, str]]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                lab_id = process.environ().get(LAB_VARIABLE)
-                if lab_id:
-                    yield process, lab_id
+                folder = process.environ().get(LAB_VARIABLE)
+                if folder:
+                    yield process, folder

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
-from pathlib import Path
 
 from fluxdrill.errors import HarnessError
 
@@ -16,16 +13,19 @@ HOST = "127.0.0.1"
 
 
 class PortBlock:
-    """A block of ports held through a file lock: two labs never share one, and it frees itself when its owner dies."""
+    """A block of ports held by a socket on its first one.
 
-    def __init__(self, first: int, lock: int) -> None:
-        self._next = first
-        self._end = first + BLOCK
-        self._lock = lock
+    No two labs of this machine share a block, whoever runs them, and it frees itself when its owner dies.
+    """
+
+    def __init__(self, first: int, holder: socket.socket) -> None:
+        self.first = first
+        self._holder = holder
+        self._next = first + 1
 
     def take(self) -> int:
         """Return the next port of the block that nobody listens on; raises HarnessError when none is left."""
-        while self._next < self._end:
+        while self._next < self.first + BLOCK:
             port = self._next
             self._next += 1
             if is_free(port):
@@ -34,34 +34,35 @@ class PortBlock:
 
     def release(self) -> None:
         """Give the block back; may be called twice."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._holder.close()
 
 
-def reserve(folder: Path) -> PortBlock:
-    """Reserve a free block; `folder` holds the lock files. Raises HarnessError when all are taken."""
-    folder.mkdir(parents=True, exist_ok=True)
+def reserve() -> PortBlock:
+    """Reserve a free block; raises HarnessError when all are taken."""
     for number in range(BLOCKS):
         first = FIRST + number * BLOCK
-        lock = os.open(folder / f"{first}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        if is_free(first):
-            return PortBlock(first, lock)
-        os.close(lock)
+        holder = _bind(first)
+        if holder is not None:
+            return PortBlock(first, holder)
     raise HarnessError("No free block of ports is left for another lab.", hint="Run `fluxdrill list` and `reap`.")
 
 
 def is_free(port: int) -> bool:
     """Whether nobody listens on `port` of loopback."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that just ended is no listener
         try:
             probe.bind((HOST, port))
         except OSError:
             return False
     return True
+
+
+def _bind(port: int) -> socket.socket | None:
+    holder = socket.socket()
+    try:
+        holder.bind((HOST, port))  # never listens: nothing can connect, and nobody else can bind
+    except OSError:
+        holder.close()
+        return None
+    return holder

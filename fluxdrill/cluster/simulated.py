@@ -1,9 +1,9 @@
 """Simulated pods and claims: kwok plays the kubelet of one node, scripted by annotations.
 
 On a pod, `fluxdrill.dev/behaviour` is one of `Behaviour` (default: ready, and complete for the pods of a Job) and
-`fluxdrill.dev/after` a Go duration ("20s") from its start until that shows. On a claim, `fluxdrill.dev/claim: pending`
-keeps it unbound and `fluxdrill.dev/after` delays the binding. What is misspelt never becomes ready or bound. Volumes
-are names only: nothing is stored anywhere. Stages are those of kwok 0.8.
+`fluxdrill.dev/after` a Go duration ("20s") from its start until that shows, to the second: never earlier, up to 1 s
+later. On a claim, `fluxdrill.dev/claim: pending` keeps it unbound and `fluxdrill.dev/after` delays the binding. What is
+misspelt never becomes ready or bound. Volumes are names only: nothing is stored anywhere. Stages are those of kwok 0.8.
 """
 
 from __future__ import annotations
@@ -98,16 +98,17 @@ def _status(template: str) -> Document:
 
 
 def _delay(since: str) -> Document:
-    # reckoned from a fixed moment: a change of the object in between must not start the time anew
-    due = f"{since} + duration(self.metadata.annotations['{AFTER}']) - Now()"
+    # reckoned from a fixed moment: a change of the object in between must not start the time anew;
+    # Kubernetes cuts that moment to the second, and never too early is worth more than up to 1 s too late
+    due = f"{since} + duration('1s') + duration(self.metadata.annotations['{AFTER}']) - Now()"
     given = f"has(self.metadata.annotations) && '{AFTER}' in self.metadata.annotations"
     return {"durationFrom": {"cel": {"expression": f"({given}) ? ({due}) : duration('0s')"}}}
 
 
-_LIVES = _is(".metadata | has(\"deletionTimestamp\")", "false")  # fmt: skip
-_GOES = _is(".metadata | has(\"deletionTimestamp\")", "true")  # fmt: skip
+_LIVES = _is('.metadata | has("deletionTimestamp")', "false")
+_GOES = _is('.metadata | has("deletionTimestamp")', "true")
 _PHASE = '.status.phase // "Pending"'
-_BEGUN = ".status | has(\"containerStatuses\")"  # fmt: skip
+_BEGUN = '.status | has("containerStatuses")'
 _WAITING = "any(.status.containerStatuses[]?; .state.waiting)"
 _READY = 'any(.status.conditions[]?; .type == "Ready" and .status == "True")'
 _BEHAVES = (
@@ -126,7 +127,7 @@ def _node_stages() -> list[Document]:
 def _pod_stages() -> list[Document]:
     running = (_LIVES, _is(_PHASE, "Running"))
     failing = _is(_BEHAVES, Behaviour.CRASH_LOOP, Behaviour.OOM_KILL)
-    pulls = _is(f"({_BEHAVES}) == \"{Behaviour.IMAGE_PULL_ERROR}\"", "false")  # fmt: skip
+    pulls = _is(f'({_BEHAVES}) == "{Behaviour.IMAGE_PULL_ERROR}"', "false")
     fresh = (_LIVES, _is(_PHASE, "Pending"), _is(_BEGUN, "false"))
     after = _delay("self.status.startTime")
     restarts = {"durationMilliseconds": RESTART_MILLISECONDS}
@@ -145,7 +146,7 @@ def _pod_stages() -> list[Document]:
 def _claim_stages() -> list[Document]:
     """Provision a volume for every claim of our class that is not told to stay pending; binding is Kubernetes' own."""
     ours = _is(".spec.storageClassName", STORAGE_CLASS)
-    unbound = _is(".spec | has(\"volumeName\")", "false")  # fmt: skip
+    unbound = _is('.spec | has("volumeName")', "false")
     binds = _is(f'.metadata.annotations["{CLAIM}"] // "bound"', "bound")
     after = _delay("timestamp(self.metadata.creationTimestamp)")
     free = (_is(".status.phase", "Released"), _is(".spec.persistentVolumeReclaimPolicy", "Delete"))

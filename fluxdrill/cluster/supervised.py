@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from fluxdrill.cluster.leases import LAB_VARIABLE
+from fluxdrill.cluster.leases import marker
 from fluxdrill.errors import HarnessError
 
 STOP_DEADLINE = 10.0
@@ -49,7 +49,7 @@ class Supervised:
         self.name = name
         self.argv = argv
         self.log = log
-        self._env = {**os.environ, **(env or {}), LAB_VARIABLE: lab_id}
+        self._env = {**os.environ, **(env or {}), **marker(lab_id)}
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
@@ -102,7 +102,7 @@ class Supervised:
             time.sleep(READY_INTERVAL)
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
+        """SIGSTOP its process group: it keeps its connections and answers nothing."""
         self._signal(signal.SIGSTOP)
         self._paused = True
 
@@ -149,17 +149,22 @@ class Supervised:
     def _signal(self, number: signal.Signals) -> None:
         if self.state not in (State.RUNNING, State.PAUSED):
             raise HarnessError(f"{self.name} is {self.state}: it cannot get {number.name}.")
-        os.kill(self.pid, number)
+        os.killpg(self.pid, number)
 
     def _end(self, number: signal.Signals, deadline: float = STOP_DEADLINE) -> None:
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        self._paused = False
+        if self._process is None or self._process.poll() is not None:
+            return  # its number may belong to another process by now
+        os.killpg(self._process.pid, number)
         try:
             self._process.wait(deadline)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(deadline)
-        self._paused = False
+            self._kill_at_last(self._process)
+
+    def _kill_at_last(self, process: subprocess.Popen[bytes]) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"{self.name} (pid {process.pid}) does not die.", hint="See `ps` for state D.") from None

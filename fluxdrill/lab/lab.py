@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from fluxdrill.cluster import leases, simulated
 from fluxdrill.cluster.apiproxy import ApiProxy
@@ -59,33 +60,43 @@ class Lab:
         self.spec = spec
         self.tools = tools
         self._progress = progress
-        self._stack = ExitStack()
         self._began = time.monotonic()
         self.start_times: dict[str, float] = {}
-        lease = leases.open_lease(kept=spec.kept)
+        self.flux: dict[str, Supervised] = {}
+        with ExitStack() as stack:
+            self._take_place(stack)
+            self._stack = stack.pop_all()
+
+    def _take_place(self, stack: ExitStack) -> None:
+        """Take what a lab needs before anything runs; `stack` gives it back."""
+        lease = leases.open_lease(kept=self.spec.kept)
         self.lab_id = lease.lab_id
         self.folder = Path(lease.folder)
-        self._stack.callback(leases.remove, self.lab_id)
-        self._reaper = Reaper(self.lab_id)
-        self._ports = reserve(leases.runtime_root() / "ports")
-        self._stack.callback(self._ports.release)
-        self.outside = self._stack.enter_context(Outside())
+        stack.enter_context(Reaper(self.lab_id))
+        stack.callback(leases.remove, self.lab_id)
+        ports = reserve()
+        stack.callback(ports.release)
+        self.outside = stack.enter_context(Outside())
         self.password = secrets.token_urlsafe(16)
         self.git_root = self.folder / "git"
         self.git_root.mkdir()
         self.cluster = EmbeddedCluster(
-            self.folder, lab_id=self.lab_id, tools=tools, ports=self._ports, options=spec.cluster
+            self.folder,
+            lab_id=self.lab_id,
+            tools=self.tools,
+            ports=ports,
+            proxy=self.outside.environment,
+            options=self.spec.cluster,
         )
         self.proxy = ApiProxy(
             FLUX_CONTROLLERS,
             upstream=self.cluster.api_address,
             folder=self.folder,
             lab_id=self.lab_id,
-            tools=tools,
-            ports=self._ports,
+            tools=self.tools,
+            ports=ports,
         )
-        self._addresses = Addresses.take(self._ports)
-        self.flux: dict[str, Supervised] = {}
+        self._addresses = Addresses.take(ports)
 
     @classmethod
     def start(
@@ -113,7 +124,7 @@ class Lab:
             raise
         return lab
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -123,10 +134,11 @@ class Lab:
 
     def close(self) -> None:
         """End the lab: every process, thread, port and file of it. May be called twice."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(Supervised.kill, self.processes.values()))
-        self._stack.close()
-        self._reaper.dismiss()
+        try:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(Supervised.kill, self.processes.values()))
+        finally:
+            self._stack.close()
 
     @property
     def processes(self) -> dict[str, Supervised]:
@@ -175,7 +187,10 @@ class Lab:
 
     def _install_flux(self) -> None:
         install_identities(self.api, self.tools)
-        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {MARKER: self.lab_id}}}, field_manager="fluxdrill-lab")
+        self.api.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {MARKER: self.lab_id}}},
+            field_manager="fluxdrill-lab",
+        )
         self.store.follow(CRDS)
         definitions = install_crds(self.api, self.tools)
         wait_for(self.store, all_current(definitions), deadline=30, what="Flux CRDs established")

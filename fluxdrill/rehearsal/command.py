@@ -154,7 +154,7 @@ def _cold_start(lab: Lab, served: Served, path: str, profile: Profile, cap: floa
     except DeviatedTimeoutError as error:
         problem = f"The cap of {cap:g} s was reached before everything had settled ({error.problem})"
     view = lab.store.view()
-    objects = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
+    objects = settling.completed({ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)})
     moving = frozenset(settling.unsettled(objects)) if problem else frozenset[ObjectRef]()
     return _Run(objects, moving, lab.store.timeline, began, time.monotonic() - began, problem)
 
@@ -180,6 +180,7 @@ def _result(run: _Run, tree: Expected, report: ProfileReport, facts: Facts) -> R
         depends_on={ref: node.depends_on for ref, node in tree.nodes.items()},
         since=_since(run),
         moving=run.moving,
+        refused={host.rpartition(":")[0] for host in facts.refused},
     )
     verdict = _verdict(outcome, run.problem)
     data = as_data(verdict, outcome, facts, tree, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,7 +27,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one object ended and why; `since` is seconds after the bootstrap, `waits_for` what it names as missing."""
+    """How one object ended and why.
+
+    `since` is in seconds after the bootstrap, `waits_for` what it names as missing, `outside` the outside host that its
+    message names and that the lab refused.
+    """
 
     ref: ObjectRef
     state: State
@@ -35,6 +39,7 @@ class Finding:
     message: str = ""
     since: float | None = None
     waits_for: tuple[ObjectRef, ...] = ()
+    outside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,14 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All findings of a cold start; `blockers` are the root causes, the first one first."""
+    """All findings of a cold start.
+
+    `blockers` are the root causes, the first one first, `outside` those that only want a host outside the lab.
+    """
 
     findings: Mapping[ObjectRef, Finding]
     blockers: tuple[Blocker, ...]
+    outside: tuple[Blocker, ...]
 
     @property
     def kustomizations(self) -> tuple[Finding, ...]:
@@ -82,40 +91,48 @@ def judge(
     depends_on: Mapping[ObjectRef, tuple[ObjectRef, ...]],
     since: Mapping[ObjectRef, float],
     moving: frozenset[ObjectRef] = frozenset(),
+    refused: Collection[str] = (),
 ) -> Outcome:
     """Judge the final state.
 
     `objects` are the Flux objects seen, `parents` every Kustomization that the repository wants and what would create
-    it, `depends_on` the dependencies it declares, `since` the second in which an object took its present state, and
-    `moving` what has not settled.
+    it, `depends_on` the dependencies it declares, `since` the second in which an object took its present state,
+    `moving` what has not settled, and `refused` the outside hosts that the lab refused.
     """
-    findings = {ref: _finding(ref, obj, objects, since, moving) for ref, obj in objects.items()}
+    findings = {
+        ref: _finding(ref, obj, waits_for(obj, objects), since.get(ref), ref in moving, refused)
+        for ref, obj in objects.items()
+    }
     for ref, parent in parents.items():
         if ref not in findings:
             waits = tuple(one for one in (parent,) if one is not None)
             findings[ref] = Finding(ref, State.NEVER_CREATED, waits_for=waits)
-    return Outcome(findings, _blockers(findings, depends_on))
+    found = _blockers(findings, depends_on)
+    own = tuple(one for one in found if not one.finding.outside)
+    return Outcome(findings, own, tuple(one for one in found if one.finding.outside))
 
 
 def _finding(
     ref: ObjectRef,
     obj: KubeObject,
-    objects: Mapping[ObjectRef, KubeObject],
-    since: Mapping[ObjectRef, float],
-    moving: frozenset[ObjectRef],
+    waits: tuple[ObjectRef, ...],
+    since: float | None,
+    moves: bool,  # noqa: FBT001
+    refused: Collection[str],
 ) -> Finding:
     found = ready(obj)
     reason, message = (found.reason, found.message.strip()) if found else ("", "")
-    waits = waits_for(obj, objects)
-    return Finding(ref, _state(ref, obj, waits, moving), reason, message, since.get(ref), waits)
+    state = _state(obj, waits, moves=moves)
+    outside = next((host for host in refused if host in message), "") if state is State.FAILING else ""
+    return Finding(ref, state, reason, message, since, waits, outside)
 
 
-def _state(ref: ObjectRef, obj: KubeObject, waits: tuple[ObjectRef, ...], moving: frozenset[ObjectRef]) -> State:
+def _state(obj: KubeObject, waits: tuple[ObjectRef, ...], *, moves: bool) -> State:
     if suspended(obj):
         return State.SUSPENDED
     if is_ready(obj):
         return State.READY
-    if ref in moving:
+    if moves:
         return State.MOVING
     return State.BLOCKED if waits else State.FAILING
 

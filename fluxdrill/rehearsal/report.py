@@ -51,7 +51,7 @@ def as_text(
         _kustomizations(outcome),
         *_more(outcome),
         *_others(outcome),
-        *_outside(facts, tree),
+        *_outside(outcome, facts, tree),
         *_bring(outcome, facts),
         _how(facts, profile),
     ]
@@ -71,8 +71,9 @@ def as_data(verdict: Verdict, outcome: Outcome, facts: Facts, tree: Expected, pr
         "seeds_wanted": list(_wishes(outcome)),
         "lab_seconds": round(facts.lab_seconds, 2),
         "seconds": round(facts.seconds, 2),
-        "first_blocker": _blocker_data(outcome.blockers[0]) if outcome.blockers else None,
+        "first_blocker": next((_blocker_data(one) for one in (*outcome.blockers, *outcome.outside)), None),
         "blockers": [_blocker_data(one) for one in outcome.blockers],
+        "blockers_outside": [_blocker_data(one) for one in outcome.outside],
         "kustomizations": [_finding_data(one) for one in outcome.kustomizations],
         "others": [_finding_data(one) for one in outcome.others],
         "outside": {"refused": dict(facts.refused), "declared": _declared(tree)},
@@ -91,9 +92,10 @@ def _headline(verdict: Verdict, outcome: Outcome, facts: Facts, problem: str) ->
 
 
 def _first_blocker(outcome: Outcome) -> Iterator[str]:
-    if not outcome.blockers:
+    every = (*outcome.blockers, *outcome.outside)
+    if not every:
         return
-    first = outcome.blockers[0]
+    first = every[0]
     lines = [f"First blocker: {first.subject}", *_explained(first)]
     if first.behind:
         names = ", ".join(f"{ref.kind}/{ref.name}" for ref in first.behind[:8])
@@ -147,16 +149,20 @@ def _others(outcome: Outcome) -> Iterator[str]:
     yield "\n".join(["Other Flux objects", *lines])
 
 
-def _outside(facts: Facts, tree: Expected) -> Iterator[str]:
+def _outside(outcome: Outcome, facts: Facts, tree: Expected) -> Iterator[str]:
     declared = _declared(tree)
     if not facts.refused and not declared:
         return
     lines = ["Outside hosts the repository wants (a lab reaches none of them)"]
-    lines += [f"  {host:<44} refused {count} times" for host, count in facts.refused.items()]
+    for host, count in facts.refused.items():
+        wanting = [one for one in outcome.outside if one.finding.outside == host.rpartition(":")[0]]
+        behind = {ref for one in wanting for ref in one.behind}
+        names = ", ".join(f"{one.finding.ref.kind}/{one.finding.ref.name}" for one in wanting) or "nothing that fails"
+        lines.append(f"  {host}: refused {count} times; needed by {names}; {len(behind)} objects wait behind")
     asked = {host.rpartition(":")[0] for host in facts.refused}
     quiet = sorted({one["host"] + (" (ssh)" if one["ssh"] else "") for one in declared if one["host"] not in asked})
     if quiet:
-        lines.append(f"  declared, not asked for: {', '.join(quiet)}")
+        lines.append(f"  declared, not asked for yet: {', '.join(quiet)}")
     unbuilt = [node for node in tree.nodes.values() if node.build is not Build.BUILT and node.message]
     lines += [f"  {node.ref.name}: {_short(node.message, 160)}" for node in unbuilt]
     yield "\n".join(lines)
@@ -207,6 +213,7 @@ def _finding_data(one: Finding) -> dict[str, Any]:
         "message": one.message,
         "since": round(one.since, 2) if one.since is not None else None,
         "waits_for": [str(ref) for ref in one.waits_for],
+        "outside": one.outside,
     }
 
 

@@ -36,6 +36,7 @@ class _Track:
     """What was seen of one object: its last outcome, how often it came, and whether an attempt is under way."""
 
     outcome: Outcome | None = None
+    completed: KubeObject | None = None
     attempts: int = 0
     under_way: bool = False
     events_before: int = 0
@@ -55,18 +56,26 @@ class Settling:
 
     def judge(self, view: View) -> Verdict3:
         """Take one more view into account and tell whether everything has settled."""
-        objects = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
+        present = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
         events = count_events(view.list(EVENT))
-        for ref, obj in objects.items():
+        for ref, obj in present.items():
             self._follow(ref, obj, events)
-        if ROOT not in objects:
+        if ROOT not in present:
             return Verdict3.not_yet(f"{ROOT} is not there yet")
+        objects = self.completed(present)
         open_ones = self.unsettled(objects)
         if not open_ones:
             return Verdict3.met(f"all {len(objects)} Flux objects are settled")
         example = open_ones[0]
         why = _state(objects[example])
         return Verdict3.not_yet(f"{len(open_ones)} of {len(objects)} still move; {example}: {why}", *open_ones)
+
+    def completed(self, present: Mapping[ObjectRef, KubeObject]) -> dict[ObjectRef, KubeObject]:
+        """Return `present` with every object that is being retried as its last attempt left it.
+
+        A retry of the same generation and revision says nothing until it ends.
+        """
+        return {ref: self._completed(ref, obj) for ref, obj in present.items()}
 
     def unsettled(self, objects: Mapping[ObjectRef, KubeObject]) -> tuple[ObjectRef, ...]:
         """Return what has not settled, in order of the references."""
@@ -78,6 +87,13 @@ class Settling:
         while moving := {ref for ref, others in waiting.items() if ref in settled and not settled.issuperset(others)}:
             settled -= moving
         return tuple(sorted(set(objects) - settled))
+
+    def _completed(self, ref: ObjectRef, obj: KubeObject) -> KubeObject:
+        track = self.tracks.get(ref)
+        if track is None or track.completed is None or not track.under_way:
+            return obj
+        same = track.completed["metadata"].get("generation") == obj["metadata"].get("generation")
+        return track.completed if same and attempted_revision(track.completed) == attempted_revision(obj) else obj
 
     def _settled(self, ref: ObjectRef, obj: KubeObject) -> bool:
         if suspended(obj) or is_static(obj):
@@ -94,8 +110,9 @@ class Settling:
             return
         outcome, told = _outcome(obj, found), events.get((ref, found.reason), 0)
         if outcome != track.outcome:
-            self.tracks[ref] = _Track(outcome, attempts=1, events_before=told)
+            self.tracks[ref] = _Track(outcome, obj, attempts=1, events_before=told)
             return
+        track.completed = obj
         if track.under_way:
             track.attempts += 1
             track.under_way = False

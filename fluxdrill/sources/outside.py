@@ -8,16 +8,18 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit
 
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock, Instant
 
 HOST = "127.0.0.1"
 _TIMEOUT = 5.0
-_SOCKS5 = 5
+_SOCKS5 = b"\5"
 _HEAD_LIMIT = 65536
 _REFUSAL = (
     b"HTTP/1.1 403 Forbidden\r\nContent-Length: 33\r\nConnection: close\r\n\r\nfluxdrill: labs reach no outside\n"
@@ -44,11 +46,13 @@ class Outside:
         self._server = _Server((HOST, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="outside", daemon=True)
 
-    def __enter__(self) -> Outside:
+    def __enter__(self) -> Self:
+        """Begin to listen."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop listening."""
         self.close()
 
     def close(self) -> None:
@@ -98,43 +102,48 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.request.settimeout(_TIMEOUT)
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             first = self.request.recv(1)
-            if first == bytes([_SOCKS5]):
-                self._refuse_socks()
-            elif first:
-                self._refuse_http(first)
+            try:
+                self._refuse_socks() if first == _SOCKS5 else self._refuse_http(first)
+            except ValueError:
+                if first:  # whatever it speaks, it wanted out
+                    self.server.outside.record("?", 0, "unknown")
+            self._leave()
 
     def _refuse_http(self, first: bytes) -> None:
         head = first
-        while b"\r\n" not in head and len(head) < _HEAD_LIMIT:
+        while head and b"\r\n\r\n" not in head:
             part = self.request.recv(4096)
-            if not part:
-                return
+            if not part or len(head) > _HEAD_LIMIT:
+                raise ValueError("no HTTP request")
             head += part
         method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii", "replace").split(" ", 2)
-        url = urlsplit(f"//{target}" if method == "CONNECT" else target)
-        default = 443 if method == "CONNECT" else 80
-        self.server.outside.record(url.hostname or "?", url.port or default, "https" if method == "CONNECT" else "http")
+        tunnel = method == "CONNECT"
+        url = urlsplit(f"//{target}" if tunnel else target)
+        if not url.hostname:
+            raise ValueError("no host")
+        port = url.port or (443 if tunnel else 80)
+        self.server.outside.record(url.hostname, port, "https" if tunnel else "http")
         self.request.sendall(_REFUSAL)
 
     def _refuse_socks(self) -> None:
         methods = self._exactly(1)[0]
         self._exactly(methods)
-        self.request.sendall(bytes([_SOCKS5, 0]))
+        self.request.sendall(_SOCKS5 + b"\0")
         _, _, _, kind = self._exactly(4)
         host = self._socks_host(kind)
         port = int.from_bytes(self._exactly(2), "big")
         self.server.outside.record(host, port, "socks")
-        not_allowed_by_ruleset = 2
-        self.request.sendall(bytes([_SOCKS5, not_allowed_by_ruleset, 0, 1, 0, 0, 0, 0, 0, 0]))
+        not_allowed_by_ruleset = b"\2"
+        self.request.sendall(_SOCKS5 + not_allowed_by_ruleset + b"\0\1" + bytes(6))
 
     def _socks_host(self, kind: int) -> str:
         if kind == 1:
             return socket.inet_ntop(socket.AF_INET, self._exactly(4))
         if kind == 4:
             return socket.inet_ntop(socket.AF_INET6, self._exactly(16))
-        return self._exactly(self._exactly(1)[0]).decode("idna")
+        return self._exactly(self._exactly(1)[0]).decode("ascii", "replace")
 
     def _exactly(self, count: int) -> bytes:
         data = b""
@@ -144,3 +153,10 @@ class _Handler(socketserver.BaseRequestHandler):
                 raise ValueError("the client left")
             data += part
         return data
+
+    def _leave(self) -> None:
+        """Read what is left before closing: the kernel would answer it with a reset, and the refusal would be lost."""
+        self.request.shutdown(socket.SHUT_WR)
+        end = time.monotonic() + _TIMEOUT
+        while time.monotonic() < end and self.request.recv(65536):
+            pass

@@ -58,19 +58,19 @@ class ScriptedServer:
         self.watches = 0
         self.epoch = 0
         self.frozen = False
-        self._http: Http | None = None
+        self.http: Http | None = None
 
     # The server's life.
 
     def start(self) -> None:
-        self._http = Http(("127.0.0.1", self.port), Handler)
-        self._http.server = self
-        self.port = self._http.server_address[1]
-        threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True).start()
+        self.http = Http(("127.0.0.1", self.port), Handler)
+        self.http.server = self
+        self.port = self.http.server_address[1]
+        threading.Thread(target=self.http.serve_forever, args=(0.005,), daemon=True).start()
 
     def stop(self) -> None:
         """Die: connections are reset, new ones refused."""
-        http, self._http = self._http, None
+        http, self.http = self.http, None
         if http is None:
             return
         http.shutdown()

@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
                 position = max(position, api.version)
                 events += [event for kind, event in api.raw[raw:] if kind == resource]
                 raw = len(api.raw)
-                ended = api.epoch != epoch or resource not in api.served
+                ended = api.epoch != epoch or resource not in api.served or api.http is not self.server
                 if not events and not ended:
                     api.changed.wait(1)
                     api.changed.wait_for(lambda: not api.frozen)

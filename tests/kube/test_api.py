@@ -392,8 +392,8 @@ def test_a_watch_that_breaks_is_no_end_but_an_error(api: Api, server: ScriptedSe
     server.put(config_map())
     events = iter(stream)
     next(events)
-    assert server._http is not None
-    server._http.cut()
+    assert server.http is not None
+    server.http.cut()
     with pytest.raises(UnreachableError, match="connection lost"):
         next(events)
 

@@ -178,7 +178,7 @@ def test_a_dwell_is_waited_for(store: Store, server: ScriptedServer) -> None:
 
 def test_a_flap_starts_the_dwell_again_even_when_it_is_over_in_a_moment(store: Store, server: ScriptedServer) -> None:
     server.put(kustomization(ready="True"))
-    waiting = Waiting(settled(store, server), ready(ks_ref()), dwell=0.4).started()
+    waiting = Waiting(settled(store, server), ready(ks_ref()), dwell=0.2).started()
     with server.changed:
         server.put(kustomization(ready="False"))
         server.put(kustomization(ready="True"))
@@ -186,7 +186,7 @@ def test_a_flap_starts_the_dwell_again_even_when_it_is_over_in_a_moment(store: S
     result = waiting.result()
     assert result.flaps == 1
     assert result.met.monotonic > result.started.monotonic
-    assert result.ended.since(flapped) >= 0.39
+    assert result.ended.since(flapped) >= 0.19
 
 
 def test_what_comes_too_late_for_its_dwell_is_not_met(store: Store, server: ScriptedServer) -> None:
@@ -202,7 +202,7 @@ def test_what_comes_too_late_for_its_dwell_is_not_met(store: Store, server: Scri
 @pytest.mark.parametrize("fault", ["silent", "refusing"])
 def test_a_gap_starts_the_dwell_again(store: Store, server: ScriptedServer, fault: str) -> None:
     server.put(kustomization(ready="True"))
-    waiting = Waiting(settled(store, server), ready(ks_ref()), dwell=0.5).started()
+    waiting = Waiting(settled(store, server), ready(ks_ref()), dwell=0.4).started()
     server.freeze() if fault == "silent" else server.stop()
     eventually(store, lambda: store.view().gap)
     server.thaw() if fault == "silent" else server.start()
@@ -288,7 +288,7 @@ def test_a_timeout_with_the_server_there_is_the_product_and_explains(store: Stor
 
 def test_a_gap_during_the_wait_is_in_the_text_of_its_timeout(store: Store, server: ScriptedServer) -> None:
     server.put(kustomization(ready="False"))
-    waiting = Waiting(settled(store, server), ready(ks_ref()), deadline=1).started()
+    waiting = Waiting(settled(store, server), ready(ks_ref()), deadline=0.6).started()
     server.stop()
     eventually(store, lambda: store.view().gap)
     server.start()

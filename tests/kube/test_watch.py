@@ -233,7 +233,7 @@ def test_only_a_server_that_calls_itself_unfit_is_taken_for_away(
 
 def test_a_watch_on_a_dead_connection_is_given_up(new_store: NewStore, server: ScriptedServer) -> None:
     # The scripted server never ends a watch by itself: as if the network had swallowed the end.
-    store = new_store(rhythm=replace(FAST, window=1, grace=0.1))
+    store = new_store(rhythm=replace(FAST, window=0, grace=0.1))
     followed(store, server)
     server.put(config_map("unseen"), shown=False)
     eventually(store, lambda: store.get(cm_ref("unseen")))
