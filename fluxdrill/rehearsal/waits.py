@@ -10,8 +10,8 @@ from fluxdrill.model.kstatus import Status, flux_readiness, is_static
 from fluxdrill.model.reasons import KustomizationReason
 from fluxdrill.model.refs import KubeObject, ObjectRef
 
-_NAMED = re.compile(r"\b([A-Z][A-Za-z]+)/([a-z0-9][-a-z0-9.]*)/([A-Za-z0-9][-\w.:]*[A-Za-z0-9]|[A-Za-z0-9])")
-_NAMED_GLOBAL = re.compile(r"\b([A-Z][A-Za-z]+)/([A-Za-z0-9][-\w.:]*[A-Za-z0-9]|[A-Za-z0-9])(?![-\w./])")
+_NAMED = re.compile(r"(?<![\w/])([A-Z][A-Za-z]+)/([a-z0-9][-a-z0-9.]*)/([A-Za-z0-9][-\w.:]*[A-Za-z0-9]|[A-Za-z0-9])")
+_NAMED_GLOBAL = re.compile(r"(?<![\w/])([A-Z][A-Za-z]+)/([A-Za-z0-9][-\w.:]*[A-Za-z0-9]|[A-Za-z0-9])(?![-\w./])")
 
 
 def is_ready(obj: KubeObject) -> bool:
