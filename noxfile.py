@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -14,11 +15,21 @@ TEST = nox.project.dependency_groups(PYPROJECT, "test")
 LINT = nox.project.dependency_groups(PYPROJECT, "lint")
 
 
+def fluxdrill(session: nox.Session, *arguments: str) -> None:
+    """Run the fluxdrill command; nox knows only success and failure, so exit codes above 1 end it with theirs."""
+    try:
+        session.run("fluxdrill", *arguments)
+    except CommandFailed as failed:
+        if (failed.return_code or 1) > 1:
+            raise SystemExit(failed.return_code) from failed
+        raise
+
+
 @nox.session
 def suites(session: nox.Session) -> None:
     """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
     session.install("-e", ".", *TEST)
-    session.run("fluxdrill", "toolchain", "build")
+    fluxdrill(session, "toolchain", "build")
     session.run("pytest", *(session.posargs or ["suites"]))
 
 
@@ -26,7 +37,7 @@ def suites(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the engine's own tests and the live items marked ci, with coverage."""
     session.install("-e", ".", *TEST)
-    session.run("fluxdrill", "toolchain", "build")
+    fluxdrill(session, "toolchain", "build")
     session.run("pytest", "--cov", "--cov-report=term:skip-covered", "-m", "not live or ci", *(session.posargs or ["tests", "suites"]))
 
 
@@ -43,28 +54,28 @@ def lint(session: nox.Session) -> None:
 def toolchain(session: nox.Session) -> None:
     """Build every pinned program into the cache and list them."""
     session.install("-e", ".")
-    session.run("fluxdrill", "toolchain", *(session.posargs or ["build"]))
-    session.run("fluxdrill", "toolchain", "list")
+    fluxdrill(session, "toolchain", *(session.posargs or ["build"]))
+    fluxdrill(session, "toolchain", "list")
 
 
 @nox.session
 def doctor(session: nox.Session) -> None:
     """Check this machine: each line says what is found and what to do about it."""
     session.install("-e", ".")
-    session.run("fluxdrill", "doctor", *session.posargs)
+    fluxdrill(session, "doctor", *session.posargs)
 
 
 @nox.session
 def rehearse(session: nox.Session) -> None:
     """Cold-start a repository in an empty lab: -- SOURCE --path DIR [--ref REV] [--seed FILE] [--json FILE]."""
     session.install("-e", ".")
-    session.run("fluxdrill", "toolchain", "build")
-    session.run("fluxdrill", "rehearse", *session.posargs, success_codes=[0])
+    fluxdrill(session, "toolchain", "build")
+    fluxdrill(session, "rehearse", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure lab start, wait latency and memory on this machine: [-- --json FILE]."""
     session.install("-e", ".")
-    session.run("fluxdrill", "toolchain", "build")
-    session.run("fluxdrill", "bench", *session.posargs)
+    fluxdrill(session, "toolchain", "build")
+    fluxdrill(session, "bench", *session.posargs)

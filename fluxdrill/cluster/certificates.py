@@ -67,7 +67,8 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        serves = [ExtendedKeyUsageOID.SERVER_AUTH] if alternatives else []
+        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, *serves])
         builder = (
             _builder(subject, self._name, key.public_key(), self._key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from fluxdrill.errors import UsageError
+from fluxdrill.kube.credentials import CredentialsError
 from fluxdrill.kube.discovery import Discovery, GroupKind
 from fluxdrill.kube.errors import (
     ApiError,
@@ -29,7 +30,6 @@ _PATCH_TYPES = {
     "json": "application/json-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SECRET = GroupKind("", "Secret")
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
@@ -61,24 +61,12 @@ class Api:
         `deadline` is what every call gets that does not name its own, in seconds. Raises UsageError when the
         file cannot be used. The file itself is never written to.
         """
-        # Imported late: the official package loads hundreds of modules that a dry run does not need.
-        import yaml  # noqa: PLC0415
-        from kubernetes import client, config  # noqa: PLC0415
-
-        settings = client.Configuration()
-        settings.connection_pool_maxsize = 16
-        settings.no_proxy = ",".join(part for part in (settings.no_proxy, *_LOOPBACK) if part)
         try:
-            made = config.new_client_from_config(  # type: ignore[no-untyped-call]
-                str(kubeconfig), context=context, persist_config=False, client_configuration=settings
-            )
-        except (config.ConfigException, yaml.YAMLError, OSError) as error:
-            # The text of a YAML error quotes the file, which holds keys.
-            why = "it is not YAML" if isinstance(error, yaml.YAMLError) else str(error)
+            return cls(Transport.of_kubeconfig(kubeconfig, context), deadline=deadline)
+        except CredentialsError as error:
             raise UsageError(
-                f"The kubeconfig {kubeconfig} cannot be used: {why}.", hint="Give another file or another context."
+                f"The kubeconfig {kubeconfig} cannot be used: {error}.", hint="Give another file or another context."
             ) from None
-        return cls(Transport(made), deadline=deadline)
 
     @property
     def server(self) -> str:

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
+from fluxdrill.kube.credentials import Credentials, load
 from fluxdrill.kube.errors import Cause, UnreachableError
 from fluxdrill.model.clock import SYSTEM_CLOCK
 
@@ -28,6 +30,7 @@ LONGEST_TCP_CONNECT: Final = 1.5
 """Seconds. The kernel completes a TCP handshake even for a stopped server, so a silent one will not get better."""
 
 _CHUNK = 1 << 16
+_TLS_FILES = ("cert_file", "key_file", "ca_certs", "ca_cert_data")
 
 
 class OpenSockets:
@@ -99,22 +102,29 @@ class _TlsConnection(_Connection, HTTPSConnection):
 class Transport:
     """HTTP to one API server, on the pool and with the credentials of the official client's ApiClient."""
 
-    def __init__(self, client: Any, *, auth_lock: threading.Lock | None = None) -> None:
-        self._client = client
+    def __init__(self, credentials: Credentials, *, auth_lock: threading.Lock | None = None) -> None:
+        self._credentials = credentials
         self._sockets = OpenSockets()
         self._auth_lock = auth_lock or threading.Lock()
-        self._pools: urllib3.PoolManager = client.rest_client.pool_manager
+        self._pools: urllib3.PoolManager = credentials.client.rest_client.pool_manager
         self._pools.pool_classes_by_scheme = _pool_classes(self._sockets)
+        if credentials.tls is not None:
+            options = self._pools.connection_pool_kw
+            options |= {**dict.fromkeys(_TLS_FILES), "ssl_context": credentials.tls}
+
+    @classmethod
+    def of_kubeconfig(cls, kubeconfig: Path, context: str | None) -> Transport:
+        """Return a transport with the credentials of a kubeconfig; raises CredentialsError."""
+        return cls(load(kubeconfig, context))
 
     @property
     def server(self) -> str:
         """The URL of the API server, without a path."""
-        return str(self._client.configuration.host)
+        return str(self._credentials.client.configuration.host)
 
     def sibling(self) -> Transport:
         """Return a second transport with the same credentials and connections of its own."""
-        twin = type(self._client)(configuration=self._client.configuration)
-        return Transport(twin, auth_lock=self._auth_lock)
+        return Transport(self._credentials.again(), auth_lock=self._auth_lock)
 
     def open(
         self,
@@ -140,7 +150,7 @@ class Transport:
                 method,
                 url,
                 body=None if body is None else json.dumps(body).encode(),
-                headers={**headers, **self._credentials()},
+                headers={**headers, **self._authorization()},
                 timeout=urllib3.Timeout(connect=connect, read=read),
                 retries=False,
                 preload_content=False,
@@ -178,10 +188,10 @@ class Transport:
         self._sockets.shutdown()
         self._pools.clear()
 
-    def _credentials(self) -> dict[str, str]:
+    def _authorization(self) -> dict[str, str]:
         # The official client may refresh an expired token in here, and is not thread-safe while it does.
         with self._auth_lock:
-            settings = self._client.configuration.auth_settings()
+            settings = self._credentials.client.configuration.auth_settings()
         return {entry["key"]: entry["value"] for entry in settings.values() if entry["in"] == "header"}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fluxdrill.model.refs import ObjectRef
 from fluxdrill.rehearsal.outcome import Blocker, Finding, Outcome, State
 from fluxdrill.rehearsal.seeds import wanted
 from fluxdrill.repository.profile import ProfileReport
@@ -48,7 +49,8 @@ def as_text(
     parts = [
         _headline(verdict, outcome, facts, problem),
         *_first_blocker(outcome),
-        _kustomizations(outcome),
+        _kustomizations(outcome, tree),
+        *_cycles(tree),
         *_more(outcome),
         *_others(outcome),
         *_outside(outcome, facts, tree),
@@ -76,6 +78,7 @@ def as_data(verdict: Verdict, outcome: Outcome, facts: Facts, tree: Expected, pr
         "blockers_outside": [_blocker_data(one) for one in outcome.outside],
         "kustomizations": [_finding_data(one) for one in outcome.kustomizations],
         "others": [_finding_data(one) for one in outcome.others],
+        "cycles": [[str(ref) for ref in cycle] for cycle in tree.cycles()],
         "outside": {"refused": dict(facts.refused), "declared": _declared(tree)},
         "simulated": list(SIMULATED),
         "versions": {one.name: one.version for one in BINARIES},
@@ -98,9 +101,7 @@ def _first_blocker(outcome: Outcome) -> Iterator[str]:
     first = every[0]
     lines = [f"First blocker: {first.subject}", *_explained(first)]
     if first.behind:
-        names = ", ".join(f"{ref.kind}/{ref.name}" for ref in first.behind[:8])
-        more = f" and {len(first.behind) - 8} more" if len(first.behind) > 8 else ""
-        lines.append(f"  waits behind it: {names}{more}")
+        lines.append(f"  waits behind it: {_names(first.behind, 8)}")
     yield "\n".join(lines)
 
 
@@ -108,25 +109,49 @@ def _explained(blocker: Blocker) -> list[str]:
     one = blocker.finding
     since = f", since {one.since:.1f} s after the bootstrap" if one.since is not None else ""
     lines = [f"  {one.ref} says {one.reason}{since}:", f"  {_short(one.message)}"]
+    if one.outside:
+        lines.append(f"  it needs the outside host {one.outside}, which a lab refuses; the repository may be right")
     if wish := wanted(one.message):
         lines.append(f"  what would have to be there before Flux: {wish}")
     return lines
 
 
-def _kustomizations(outcome: Outcome) -> str:
-    width = max(len(one.ref.name) for one in outcome.kustomizations) if outcome.kustomizations else 0
-    lines = [f"  {one.ref.name:<{width}}  {one.state:<13}  {_why(one)}".rstrip() for one in outcome.kustomizations]
+def _kustomizations(outcome: Outcome, tree: Expected) -> str:
+    """List the Kustomizations below what creates them."""
+    rows = [(_depth(one.ref, tree), one) for one in _by_parent(outcome, tree)]
+    width = max((2 * depth + len(one.ref.name) for depth, one in rows), default=0)
+    lines = [f"  {'  ' * depth + one.ref.name:<{width}}  {one.state:<13}  {_why(one)}".rstrip() for depth, one in rows]
     return "\n".join(["Kustomizations", *lines])
+
+
+def _by_parent(outcome: Outcome, tree: Expected) -> list[Finding]:
+    def path(ref: ObjectRef) -> tuple[ObjectRef, ...]:
+        node = tree.nodes.get(ref)
+        return (*path(node.parent), ref) if node is not None and node.parent is not None else (ref,)
+
+    # the root sorts first, everything else below its parent
+    return sorted(outcome.kustomizations, key=lambda one: (one.ref not in tree.nodes, path(one.ref)))
+
+
+def _depth(ref: ObjectRef, tree: Expected) -> int:
+    node = tree.nodes.get(ref)
+    return 0 if node is None or node.parent is None else 1 + _depth(node.parent, tree)
 
 
 def _why(one: Finding) -> str:
     if one.state is State.NEVER_CREATED:
         return f"{one.waits_for[0].name} did not apply it" if one.waits_for else ""
     if one.state is State.BLOCKED:
-        return "by " + ", ".join(f"{ref.kind}/{ref.name}" for ref in one.waits_for)
+        return "by " + _names(one.waits_for, 4)
     if one.state in (State.FAILING, State.MOVING):
         return f"{one.reason}: {_short(one.message, 120)}"
     return ""
+
+
+def _cycles(tree: Expected) -> Iterator[str]:
+    for cycle in tree.cycles():
+        names = " -> ".join(ref.name for ref in (*cycle, cycle[0]))
+        yield f"Circle of dependencies: {names}. Each waits for the other for ever, and Flux never calls it an error."
 
 
 def _more(outcome: Outcome) -> Iterator[str]:
@@ -215,6 +240,11 @@ def _finding_data(one: Finding) -> dict[str, Any]:
         "waits_for": [str(ref) for ref in one.waits_for],
         "outside": one.outside,
     }
+
+
+def _names(refs: tuple[ObjectRef, ...], limit: int) -> str:
+    names = ", ".join(f"{ref.kind}/{ref.name}" for ref in refs[:limit])
+    return f"{names} and {len(refs) - limit} more" if len(refs) > limit else names
 
 
 def _short(message: str, limit: int = MESSAGE_LIMIT) -> str:

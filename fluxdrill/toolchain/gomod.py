@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,3 +82,7 @@ def _entries(text: str) -> list[tuple[str, str]]:
 def _pair(rest: str) -> tuple[str, str]:
     path, _, version = rest.partition(" ")
     return path, version.strip()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(kubernetes_replaces(sys.argv[1]))

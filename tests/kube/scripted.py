@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class ScriptedServer:
     aggregated: bool = True
     page: int = 500
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition()
@@ -65,6 +67,8 @@ class ScriptedServer:
     def start(self) -> None:
         self.http = Http(("127.0.0.1", self.port), Handler)
         self.http.server = self
+        if self.tls is not None:
+            self.http.socket = self.tls.wrap_socket(self.http.socket, server_side=True)
         self.port = self.http.server_address[1]
         threading.Thread(target=self.http.serve_forever, args=(0.005,), daemon=True).start()
 

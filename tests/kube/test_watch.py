@@ -6,48 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from fluxdrill.errors import UsageError
 from fluxdrill.kube.api import Api
-from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.view import Following
-from fluxdrill.kube.watch import CRD, Pace, Rhythm, Store
-from fluxdrill.model.refs import ObjectRef
+from fluxdrill.kube.watch import Pace, Rhythm, Store
 from fluxdrill.model.timeline import Change, Seen
 from tests.kube.conftest import FAST, PACE, eventually
-from tests.kube.objects import cm_ref, config_map, crd_of, crd_ref, ks_ref, kustomization
-from tests.kube.scripted import CONFIG_MAPS, CRDS, KUSTOMIZATIONS, SECRETS, ScriptedServer
+from tests.kube.helpers import KS, MAPS, data_of, followed, following, lists, watches
+from tests.kube.objects import cm_ref, config_map, kustomization
+from tests.kube.scripted import CONFIG_MAPS, ScriptedServer
 
-MAPS = GroupKind("", "ConfigMap")
-KS = GroupKind.of(KUSTOMIZATIONS)
 NewStore = Callable[..., Store]
-
-
-def following(store: Store, kind: GroupKind) -> Following:
-    return store.view().part(kind).following
-
-
-def followed(store: Store, server: ScriptedServer, kind: GroupKind = MAPS) -> None:
-    """Follow a kind and wait until its watch is open."""
-    store.follow(kind)
-    resource = next(one for one in server.served if GroupKind.of(one) == kind)
-    server.await_watch(resource)
-    eventually(store, lambda: following(store, kind) is Following.LIVE)
-
-
-def lists(server: ScriptedServer, resource: Any = CONFIG_MAPS) -> int:
-    return len(server.asked(resource.path(), watch=False))
-
-
-def watches(server: ScriptedServer, resource: Any = CONFIG_MAPS) -> int:
-    return len(server.asked(resource.path(), watch=True))
-
-
-def data_of(store: Store, name: str = "settings") -> Any:
-    return (store.get(cm_ref(name)) or {}).get("data")
 
 
 def test_what_exists_is_listed_and_what_happens_is_seen(store: Store, server: ScriptedServer) -> None:
@@ -241,58 +213,6 @@ def test_a_watch_on_a_dead_connection_is_given_up(new_store: NewStore, server: S
     assert not store.gaps
 
 
-def test_a_kind_that_is_not_served_is_picked_up_when_its_crd_is_established(
-    store: Store, server: ScriptedServer
-) -> None:
-    server.served.remove(KUSTOMIZATIONS)
-    store.follow(KS)
-    eventually(store, lambda: following(store, KS) is Following.ABSENT)
-    server.await_watch(CRDS)
-    server.put(crd_of(KUSTOMIZATIONS, established=False))
-    eventually(store, lambda: store.get(crd_ref(KUSTOMIZATIONS)))
-    assert not server.asked("/kustomizations")
-    server.served.append(KUSTOMIZATIONS)
-    server.put(kustomization())
-    server.put(crd_of(KUSTOMIZATIONS))
-    eventually(store, lambda: store.get(ks_ref()))
-    assert not store.losses
-
-
-def test_a_kind_that_is_not_served_is_not_polled(new_store: NewStore, server: ScriptedServer) -> None:
-    server.served.remove(KUSTOMIZATIONS)
-    store = new_store()
-    store.follow(KS)
-    eventually(store, lambda: following(store, KS) is Following.ABSENT)
-    asked, beats = len(server.asked("/apis")), len(server.asked("/livez"))
-    server.until(lambda: len(server.asked("/livez")) >= beats + 3)
-    assert len([one for one in server.asked("/apis") if one.path == "/apis"]) <= asked
-
-
-def test_a_kind_whose_crd_is_deleted_is_emptied(store: Store, server: ScriptedServer) -> None:
-    server.put(crd_of(KUSTOMIZATIONS))
-    server.put(kustomization())
-    followed(store, server, KS)
-    server.await_watch(CRDS)
-    server.served.remove(KUSTOMIZATIONS)
-    server.remove(crd_ref(KUSTOMIZATIONS))
-    eventually(store, lambda: following(store, KS) is Following.ABSENT)
-    assert store.get(ks_ref()) is None
-    assert store.timeline.of(ks_ref())[-1].kind is Change.DELETED
-    assert not [loss for loss in store.losses if loss.why == "connection lost"]
-
-
-def test_a_path_that_is_briefly_missing_empties_nothing(store: Store, server: ScriptedServer) -> None:
-    # A server that has just started answers 404 for custom resources that it will serve in a moment.
-    server.put(crd_of(KUSTOMIZATIONS))
-    server.put(kustomization())
-    followed(store, server, KS)
-    server.script(404, path="/kustomizations", times=3)
-    server.end_watches()
-    server.await_watch(KUSTOMIZATIONS, 3)
-    eventually(store, lambda: following(store, KS) is Following.LIVE)
-    assert [one.kind for one in store.timeline.of(ks_ref())] == [Change.ADDED]
-
-
 def test_a_refusal_that_lasts_is_the_truth_and_a_short_one_is_not(store: Store, server: ScriptedServer) -> None:
     script = server.script(403, path="/configmaps", times=2, message="configmaps is forbidden")
     store.follow(MAPS)
@@ -306,54 +226,6 @@ def test_a_refusal_that_lasts_is_the_truth_and_a_short_one_is_not(store: Store, 
     assert store.view().part(MAPS).why == "configmaps is forbidden"
     script.times = 0
     eventually(store, lambda: following(store, MAPS) is Following.LIVE)
-
-
-def safety(new_store: NewStore, server: ScriptedServer) -> Store:
-    """Return a store that lists for safety whenever a watch ends."""
-    store = new_store(rhythm=replace(FAST, relist=0.001))
-    followed(store, server)
-    return store
-
-
-def test_the_safety_list_finds_and_records_what_the_watch_had_missed(
-    new_store: NewStore, server: ScriptedServer
-) -> None:
-    server.put(config_map("changed"))
-    server.put(config_map("removed"))
-    store = safety(new_store, server)
-    server.put(config_map("changed", colour="red"), shown=False)
-    server.put(config_map("added"), shown=False)
-    server.remove(cm_ref("removed"), shown=False)
-    server.bookmark(CONFIG_MAPS)  # the watch claims to have come that far
-    server.end_watches()
-    eventually(store, lambda: len(store.missed) == 3 and store.get(cm_ref("added")))
-    assert [(one.ref.name, one.change) for one in store.missed] == [
-        ("added", Change.ADDED),
-        ("changed", Change.MODIFIED),
-        ("removed", Change.DELETED),
-    ]
-    assert data_of(store, "changed") == {"colour": "red"}
-    assert store.get(cm_ref("removed")) is None
-    assert {one.seen for one in store.timeline.of(cm_ref("added"))} == {Seen.LIST}
-
-
-def test_what_happened_between_watch_and_safety_list_is_not_called_missed(
-    new_store: NewStore, server: ScriptedServer
-) -> None:
-    store = safety(new_store, server)
-    server.put(config_map("late"), shown=False)  # no bookmark: the watch makes no claim about it
-    server.end_watches()
-    eventually(store, lambda: store.get(cm_ref("late")))
-    assert not store.missed
-
-
-def test_a_compacted_past_accuses_nobody(new_store: NewStore, server: ScriptedServer) -> None:
-    store = safety(new_store, server)
-    server.put(config_map("unseen"), shown=False)
-    server.script(410, path="/configmaps", watch=False).matches = lambda _, target: "Exact" in target
-    server.end_watches()
-    eventually(store, lambda: store.get(cm_ref("unseen")))
-    assert not store.missed
 
 
 def test_an_object_made_anew_under_its_name_while_nobody_watched_is_two_transitions(
@@ -373,42 +245,6 @@ def test_an_object_made_anew_under_its_name_while_nobody_watched_is_two_transiti
         (Change.DELETED, "uid-settings"),
         (Change.ADDED, "another"),
     ]
-
-
-def test_a_secret_is_stored_without_its_data(store: Store, server: ScriptedServer) -> None:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "db", "namespace": "default", "annotations": {"a": "b"}},
-        "data": {"password": "aHVudGVyMg=="},
-    }
-    server.put(secret)
-    followed(store, server, GroupKind.of(SECRETS))
-    stored = store.get(ObjectRef("", "Secret", "default", "db"))
-    assert stored is not None
-    assert set(stored["digests"]) == {"password"}
-    assert "aHVudGVyMg" not in repr(stored) + repr(store.timeline.to_records())
-
-
-def test_managed_fields_are_kept_only_on_request(new_store: NewStore, server: ScriptedServer) -> None:
-    made = config_map()
-    made["metadata"]["managedFields"] = [{"manager": "kustomize-controller"}]
-    server.put(made)
-    lean, full = new_store(), new_store()
-    lean.follow(MAPS)
-    full.follow(MAPS, keep_managed_fields=True)
-    for store in (lean, full):
-        eventually(store, lambda store=store: store.get(cm_ref()))  # type: ignore[misc]
-    assert "managedFields" not in (lean.get(cm_ref()) or {})["metadata"]
-    assert (full.get(cm_ref()) or {})["metadata"]["managedFields"] == [{"manager": "kustomize-controller"}]
-
-
-def test_a_crd_is_stored_without_its_schemas(store: Store, server: ScriptedServer) -> None:
-    server.put(crd_of(KUSTOMIZATIONS))
-    followed(store, server, CRD)
-    stored = store.get(crd_ref(KUSTOMIZATIONS))
-    assert stored is not None
-    assert stored["spec"]["versions"] == [{"name": "v1", "served": True, "storage": True}]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -1,0 +1,52 @@
+"""Small real programs and waits for them, for tests of what starts and ends processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import psutil
+
+
+def python(code: str) -> list[str]:
+    """Return the argv of a Python program; unbuffered, so that a test can wait for what it prints."""
+    return [sys.executable, "-u", "-c", code]
+
+
+@contextmanager
+def running(argv: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program until the block ends; it has printed its first line by then."""
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stdin=subprocess.PIPE, env=environment or None, text=True
+    ) as one:
+        try:
+            yield one
+        finally:
+            one.kill()
+
+
+def line(stream: IO[str] | None) -> str:
+    """Return the next line of a program's output, without its end."""
+    assert stream is not None
+    return stream.readline().rstrip("\n")
+
+
+def wait_until(holds: Callable[[], bool], *, within: float = 10.0) -> None:
+    """Return as soon as `holds`; raises TimeoutError after `within` seconds."""
+    end = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
