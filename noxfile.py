@@ -38,7 +38,14 @@ def tests(session: nox.Session) -> None:
     """Run the engine's own tests and the live items marked ci, with coverage."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    session.run("pytest", "--cov", "--cov-report=term:skip-covered", "-m", "not live or ci", *(session.posargs or ["tests", "suites"]))
+    session.run(
+        "pytest",
+        "--cov",
+        "--cov-report=term:skip-covered",
+        "-m",
+        "not live or ci",
+        *(session.posargs or ["tests", "suites"]),
+    )
 
 
 @nox.session

@@ -145,7 +145,7 @@ def _kill_all(lab_id: str) -> int:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
                 killed += 1
-        psutil.wait_procs(processes, timeout=1)
+        psutil.wait_procs(processes, timeout=0.05)
     return killed
 
 

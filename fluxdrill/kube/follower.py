@@ -93,6 +93,10 @@ class Host(Protocol):
         """Wait, at most until the API server is back after a gap (then True) or the store closes."""
         ...
 
+    def recoveries(self) -> int:
+        """Return how often the API server has come back after a gap."""
+        ...
+
     def crd_news(self, kind: GroupKind) -> int:
         """Return how many changes of the kind's CRD were seen."""
         ...
@@ -138,6 +142,7 @@ class Follower:
         # The first safety list comes early at random, or all kinds would be listed at the same moment for ever.
         self._relist = rhythm.relist * (0.5 + random.Random(str(key)).random() / 2)  # noqa: S311 - spreads load
         self._refused_since: float | None = None
+        self._recoveries = 0
         self._relocate = False
         self._thread = threading.Thread(target=self._run, name=f"fluxdrill-watch-{key[0]}", daemon=True)
 
@@ -175,7 +180,7 @@ class Follower:
 
     def _survive(self) -> None:
         """Follow until something goes wrong, and deal with that."""
-        news = self._host.crd_news(self._key[0])
+        news, self._recoveries = self._host.crd_news(self._key[0]), self._host.recoveries()
         try:
             self._follow()
         except UnknownKindError as error:
@@ -270,6 +275,9 @@ class Follower:
         self._pause(retry_after or 0.0)
 
     def _pause(self, at_least: float = 0.0) -> None:
+        # An attempt that began before the server was back says nothing about the server that is back.
+        if self._host.recoveries() != self._recoveries:
+            self._backoff.reset()
         if self._host.pause(max(self._backoff.next(), at_least)):
             self._backoff.reset()
 

@@ -229,6 +229,11 @@ class Memory:
             self.condition.wait_for(lambda: self._closed or self._recoveries != before, timeout=seconds)
             return self._recoveries != before
 
+    def recoveries(self) -> int:
+        """Return how often the API server has come back after a gap."""
+        with self.condition:
+            return self._recoveries
+
     def crd_news(self, kind: GroupKind) -> int:
         """Return how many changes of the kind's CRD were seen."""
         with self.condition:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 from fluxdrill.errors import UsageError
 from fluxdrill.toolchain.gomod import GoModule, read_module
 
-KUBERNETES = "kubernetes/v1.36"
 FLUX_CONTROLLERS = (
     "source-controller",
     "kustomize-controller",
@@ -20,23 +18,38 @@ FLUX_CONTROLLERS = (
     "image-automation-controller",
 )
 
+_KUBERNETES_STAMPS = tuple(
+    f"{package}.{value}"
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    for value in (
+        "gitVersion={version}",
+        "gitMajor={major}",
+        "gitMinor={minor}",
+        "gitTreeState=clean",
+        "buildDate=1970-01-01T00:00:00Z",
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """One program: built from `package` of the wrapper module in `family`.
+    """One program: built from `package` with the wrapper module in `folder`, which pins its version.
 
-    `version_argv` prints its version (empty: it cannot, Go's build information is read instead).
+    `version_argv` prints the version (empty: nothing does, Go's build information is read instead). `stamps` are the
+    variables that the linker sets, for programs that know their version from there only; {version}, {bare} (without
+    the v), {major} and {minor} are filled in.
     """
 
     name: str
-    family: str
+    folder: Path
     package: str
     version_argv: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
 
     @property
     def module(self) -> GoModule:
         """The wrapper module that pins it."""
-        return family_module(self.family)
+        return read_module(self.folder)
 
     @property
     def version(self) -> str:
@@ -45,65 +58,42 @@ class Binary:
 
     @property
     def ldflags(self) -> str:
-        """Linker flags: no symbol tables, and the version where the program reads it from the linker."""
-        return " ".join(["-s", "-w", *_stamps(self)])
+        """Linker flags: no symbol tables, and the stamps."""
+        version = self.version
+        major, minor = (re.findall(r"\d+", version) + ["", ""])[:2]
+        values = {"version": version, "bare": version.removeprefix("v"), "major": major, "minor": minor}
+        return " ".join(["-s", "-w", *(f"-X {stamp.format(**values)}" for stamp in self.stamps)])
 
 
 @dataclass(frozen=True, slots=True)
-class Assets:
+class FileSet:
     """Files of a pinned module that a lab applies as they are: CRDs, RBAC, stages."""
 
     name: str
-    family: str
+    folder: Path
     module: str
-    patterns: tuple[str, ...] = field(default=())
+    patterns: tuple[str, ...]
 
     @property
     def version(self) -> str:
         """The pinned version of the module the files come from."""
-        return family_module(self.family).requires[self.module]
+        return read_module(self.folder).pin(self.module)[1]
 
 
-def _kubernetes(name: str) -> Binary:
-    return Binary(name, KUBERNETES, f"k8s.io/kubernetes/cmd/{name}", ("--version",))
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A set of binaries and file sets; names are unique over both."""
 
+    binaries: tuple[Binary, ...]
+    files: tuple[FileSet, ...] = ()
 
-BINARIES: tuple[Binary, ...] = (
-    Binary("etcd", "etcd", "go.etcd.io/etcd/server/v3", ("--version",)),
-    _kubernetes("kube-apiserver"),
-    _kubernetes("kube-controller-manager"),
-    _kubernetes("kube-scheduler"),
-    Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", ("--version",)),
-    *(Binary(name, f"flux/{name}", f"github.com/fluxcd/{name}") for name in FLUX_CONTROLLERS),
-    Binary("toxiproxy-server", "toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server", ("-version",)),
-    Binary("kustomize", "kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
-)
-
-ASSETS: tuple[Assets, ...] = (
-    *(
-        Assets(f"{name}-crds", f"flux/{name}", f"github.com/fluxcd/{name}", ("config/crd/bases/*.yaml",))
-        for name in FLUX_CONTROLLERS
-    ),
-    Assets("flux-rbac", "flux/distribution", "github.com/fluxcd/flux2/v2", ("manifests/rbac/*.yaml",)),
-    Assets("kwok-stages", "kwok", "sigs.k8s.io/kwok", ("kustomize/stage/**/*.yaml",)),
-)
-
-
-def binary(name: str) -> Binary:
-    """Return the binary called `name`; raises UsageError for a name that is not pinned."""
-    for candidate in BINARIES:
-        if candidate.name == name:
-            return candidate
-    known = ", ".join(one.name for one in BINARIES)
-    raise UsageError(f"There is no pinned binary called {name!r}.", hint=f"Known: {known}.")
-
-
-def assets(name: str) -> Assets:
-    """Return the file set called `name`; raises UsageError for a name that is not pinned."""
-    for candidate in ASSETS:
-        if candidate.name == name:
-            return candidate
-    raise UsageError(f"There is no pinned file set called {name!r}.", hint="See `fluxdrill toolchain list`.")
+    def find(self, name: str) -> Binary | FileSet:
+        """Return what is called `name`; raises UsageError for a name that is not pinned."""
+        for candidate in (*self.binaries, *self.files):
+            if candidate.name == name:
+                return candidate
+        known = ", ".join(one.name for one in (*self.binaries, *self.files))
+        raise UsageError(f"There is no pinned program or file set called {name!r}.", hint=f"Known: {known}.")
 
 
 def modules_root() -> Path:
@@ -113,33 +103,43 @@ def modules_root() -> Path:
     return installed if installed.is_dir() else package.parent / "toolchain"
 
 
-@cache
-def family_module(family: str) -> GoModule:
-    """Read (once) the wrapper module of `family`, a path below `modules_root()`."""
-    return read_module(modules_root() / family)
+def _binary(family: str, name: str, package: str, *version_argv: str, stamps: tuple[str, ...] = ()) -> Binary:
+    return Binary(name, modules_root() / family, package, version_argv, stamps)
 
 
-def _stamps(binary: Binary) -> list[str]:
-    version = binary.version
-    if binary.family.startswith("kubernetes/"):
-        return _kubernetes_stamps(version)
-    if binary.name == "kwok":
-        return [f"-X sigs.k8s.io/kwok/pkg/consts.Version={version}"]
-    if binary.name == "toxiproxy-server":
-        return [f"-X github.com/Shopify/toxiproxy/v2.Version={version.removeprefix('v')}"]
-    return []
+def _kubernetes(name: str) -> Binary:
+    return _binary(
+        "kubernetes/v1.36", name, f"k8s.io/kubernetes/cmd/{name}", "--version", stamps=_KUBERNETES_STAMPS
+    )
 
 
-def _kubernetes_stamps(version: str) -> list[str]:
-    match = re.fullmatch(r"v(\d+)\.(\d+)\..*", version)
-    if match is None:
-        raise UsageError(f"{version!r} is not a Kubernetes version.", hint="Write it like v1.36.3.")
-    values = {
-        "gitVersion": version,
-        "gitMajor": match[1],
-        "gitMinor": match[2],
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-    }
-    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-    return [f"-X {package}.{key}={value}" for package in packages for key, value in values.items()]
+BINARIES: tuple[Binary, ...] = (
+    _binary("etcd", "etcd", "go.etcd.io/etcd/server/v3", "--version"),
+    _kubernetes("kube-apiserver"),
+    _kubernetes("kube-controller-manager"),
+    _kubernetes("kube-scheduler"),
+    _binary(
+        "kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", "--version", stamps=("sigs.k8s.io/kwok/pkg/consts.Version={version}",)
+    ),
+    *(_binary(f"flux/{name}", name, f"github.com/fluxcd/{name}") for name in FLUX_CONTROLLERS),
+    _binary(
+        "toxiproxy",
+        "toxiproxy-server",
+        "github.com/Shopify/toxiproxy/v2/cmd/server",
+        "-version",
+        stamps=("github.com/Shopify/toxiproxy/v2.Version={bare}",),
+    ),
+    _binary("kustomize", "kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+)
+
+FILE_SETS: tuple[FileSet, ...] = (
+    *(
+        FileSet(f"{name}-crds", modules_root() / "flux" / name, f"github.com/fluxcd/{name}", ("config/crd/bases/*.yaml",))
+        for name in FLUX_CONTROLLERS
+    ),
+    FileSet("flux-rbac", modules_root() / "flux/distribution", "github.com/fluxcd/flux2/v2", ("manifests/rbac/*.yaml",)),
+    FileSet("kwok-stages", modules_root() / "kwok", "sigs.k8s.io/kwok", ("kustomize/stage/**/*.yaml",)),
+)
+
+PINNED = Catalog(BINARIES, FILE_SETS)
+"""What fluxdrill itself pins."""

@@ -44,6 +44,10 @@ def make(runtime: Path, tmp_path: Path) -> Iterator[Make]:
         one.kill()
 
 
+def state(process: Supervised) -> State:
+    return process.state
+
+
 def says(process: Supervised, text: str) -> Callable[[], bool]:
     return lambda: text in process.last_words(1000)
 
@@ -56,13 +60,13 @@ def begun(process: Supervised, text: str = "up") -> Supervised:
 
 def test_it_goes_from_not_started_to_running_to_exited(make: Make) -> None:
     process = make(POLITE)
-    assert process.state is State.NOT_STARTED
+    assert state(process) is State.NOT_STARTED
     assert process.memory() == 0
     begun(process)
-    assert process.state is State.RUNNING
+    assert state(process) is State.RUNNING
     assert process.memory() > 1_000_000
     process.stop()
-    assert process.state is State.EXITED
+    assert state(process) is State.EXITED
     assert process.memory() == 0
 
 
@@ -76,7 +80,7 @@ def test_kill_does_not(make: Make) -> None:
     process = begun(make(POLITE))
     process.kill()
     assert process.last_words(1) == "up"
-    assert process.state is State.EXITED
+    assert state(process) is State.EXITED
 
 
 def test_a_program_that_ignores_sigterm_is_killed_at_the_deadline(make: Make) -> None:
@@ -101,13 +105,13 @@ def test_a_paused_process_does_nothing_until_resumed(make: Make, tmp_path: Path)
     note = tmp_path / "count"
     process = begun(make(TICKS, str(note)), "started")
     process.pause()
-    assert process.state is State.PAUSED
+    assert state(process) is State.PAUSED
     wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     before = note.read_text()
     time.sleep(0.2)  # twenty times the program's own rhythm
     assert note.read_text() == before
     process.resume()
-    assert process.state is State.RUNNING
+    assert state(process) is State.RUNNING
     wait_until(lambda: note.read_text() not in ("", before))
 
 
@@ -122,7 +126,7 @@ def test_a_paused_process_can_be_killed(make: Make) -> None:
     process = begun(make(POLITE))
     process.pause()
     process.kill()
-    assert process.state is State.EXITED
+    assert state(process) is State.EXITED
     assert not lives(process.pid)
 
 
@@ -130,7 +134,7 @@ def test_restart_keeps_command_line_and_log(make: Make) -> None:
     process = begun(make(POLITE))
     first = process.pid
     process.restart()
-    assert process.state is State.RUNNING
+    assert state(process) is State.RUNNING
     assert process.pid != first
     wait_until(lambda: process.last_words().endswith("up / bye / up"))
 
@@ -153,7 +157,7 @@ def test_stop_and_kill_of_what_does_not_run_do_nothing(make: Make) -> None:
     process = make(POLITE)
     process.stop()
     process.kill()
-    assert process.state is State.NOT_STARTED
+    assert state(process) is State.NOT_STARTED
     begun(process).kill()
     process.stop()
     process.kill()
@@ -161,8 +165,8 @@ def test_stop_and_kill_of_what_does_not_run_do_nothing(make: Make) -> None:
 
 def test_a_number_that_was_reaped_is_never_signalled_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     process = begun(make("print('up')"))
-    wait_until(lambda: process.state is State.EXITED)
-    monkeypatch.setattr(os, "killpg", lambda pid, number: pytest.fail(f"signalled {pid}"))
+    wait_until(lambda: state(process) is State.EXITED)
+    monkeypatch.setattr(os, "killpg", lambda pid, _: pytest.fail(f"signalled {pid}"))
     process.kill()
     process.stop()
 

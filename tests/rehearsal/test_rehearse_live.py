@@ -38,9 +38,10 @@ def repository(folder: Path, *layers: tuple[str, list[str], str]) -> Path:
     return folder
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    return path
 
 
 def good(name: str) -> str:
@@ -127,13 +128,13 @@ def test_an_unsettled_run_ends_as_unknown_at_its_cap(tmp_path: Path) -> None:
     ("make", "options", "words"),
     [
         (lambda folder: folder / "absent", [], "absent"),
-        (lambda folder: write(folder / "empty" / ".git" / "x", "") or folder / "empty", [], ""),
-        (lambda folder: write(folder / "file.txt", "no bundle") or folder / "file.txt", [], "file.txt"),
+        (lambda folder: write(folder / "empty" / ".git" / "x", "").parents[1], [], "empty"),
+        (lambda folder: write(folder / "file.txt", "no bundle"), [], "file.txt"),
         (lambda folder: repository(folder / "r", ("infra", [], good("a"))), ["--path", "clusters/none"], "clusters/none"),
         (lambda folder: repository(folder / "r", ("infra", [], good("a"))), ["--ref", "v9"], "v9"),
         (lambda folder: repository(folder / "r", ("infra", [], good("a"))), ["--profile", "slow"], "slow"),
         (lambda folder: repository(folder / "r", ("infra", [], good("a"))), ["--seed", "/absent.yaml"], "/absent.yaml"),
-        (lambda folder: repository(folder / "r", ("infra", [], good("a"))), ["--cap", "soon"], "soon"),
+        (lambda folder: repository(folder / "r", ("infra", [], good("a"))), ["--cap", "soon"], "--cap"),
     ],
     ids=["no such folder", "empty repository", "not a bundle", "no such path", "no such ref", "profile", "seed", "cap"],
 )  # fmt: skip

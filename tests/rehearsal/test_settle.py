@@ -10,7 +10,7 @@ import pytest
 from fluxdrill.flux.kinds import EVENT, RECONCILED
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.predicates import Answer
-from fluxdrill.kube.view import Following, Part, View
+from fluxdrill.kube.view import Following, Part, PartKey, View
 from fluxdrill.model.clock import Instant
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.rehearsal.settle import Settling
@@ -21,7 +21,7 @@ DRY_RUN = 'SealedSecret/flux-system/vars dry-run failed: no matches for kind "Se
 
 def view(*objects: dict[str, Any]) -> View:
     now = Instant(1.0, datetime(2026, 1, 1, tzinfo=UTC))
-    parts = {(kind, None): Part(kind, None, Following.LIVE, objects={}) for kind in (*RECONCILED, EVENT)}
+    parts: dict[PartKey, Part] = {(kind, None): Part(kind, None, Following.LIVE, objects={}) for kind in (*RECONCILED, EVENT)}
     for one in objects:
         ref = ObjectRef.of(one)
         kind = GroupKind.of(ref)
