@@ -11,7 +11,7 @@ CORPUS = Path(__file__).resolve().parent.parent / "shared" / "corpus" / "elysium
 
 @pytest.fixture(scope="session")
 def elysium() -> Path:
-    """The bundle of a real GitOps repository; it is never part of this one."""
+    """Return the bundle of a real GitOps repository; it is never part of this one."""
     if not CORPUS.is_file():
         pytest.skip(f"the corpus is not there: put elysium.bundle at ../{'/'.join(CORPUS.parts[-3:])}")
     return CORPUS

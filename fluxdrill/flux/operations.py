@@ -10,12 +10,12 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from fluxdrill.errors import UsageError
 from fluxdrill.flux.kinds import HELM_RELEASE
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.wait import WaitResult, handled, wait_for
 from fluxdrill.kube.watch import Store
-from fluxdrill.errors import UsageError
 from fluxdrill.model.refs import ObjectRef
 
 REQUESTED = "reconcile.fluxcd.io/requestedAt"

@@ -69,14 +69,17 @@ class Subscription:
             return views
 
 
+Listener = Callable[[Transition | Gap | WatchLoss], None]
+
+
 class Memory:
     """Everything that the threads of a store share; each method is one critical section (see follower.Host)."""
 
-    def __init__(self, *, clock: Clock, reduce: Reducer, effects: Effects) -> None:
+    def __init__(self, *, clock: Clock, reduce: Reducer, effects: Effects, listener: Listener | None = None) -> None:
         self.clock = clock
         self.condition = threading.Condition()
         self.view = View(clock.now())
-        self.timeline = Timeline()
+        self.timeline = Timeline(listener=listener)
         self.missed: list[Missed] = []
         self.subscriptions: list[Subscription] = []
         self.managed_fields_of: set[GroupKind] = set()

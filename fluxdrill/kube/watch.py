@@ -14,7 +14,7 @@ from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.follower import Follower, Rhythm
 from fluxdrill.kube.heartbeat import Heartbeat, Pace
 from fluxdrill.kube.reduce import Reducer
-from fluxdrill.kube.state import CRD, Effects, Memory, Missed, Subscription
+from fluxdrill.kube.state import CRD, Effects, Listener, Memory, Missed, Subscription
 from fluxdrill.kube.view import PartKey, View
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock, Instant
 from fluxdrill.model.refs import KubeObject, ObjectRef, Resource
@@ -31,7 +31,7 @@ class Store:
 
     It has connections of its own; `api` stays the caller's. Secrets are kept as metadata, type and keyed digests of
     their values (`digests`), CRDs without their schemas, and everything without managedFields unless `follow` says
-    otherwise. Thread-safe; `kubectl` sees nothing of it.
+    otherwise. `on_record` is told every transition and disturbance as it is seen. Thread-safe; `kubectl` sees nothing of it.
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class Store:
         rhythm: Rhythm | None = None,
         pace: Pace | None = None,
         digest_key: bytes | None = None,
+        on_record: Listener | None = None,
     ) -> None:
         self._api = api.sibling()
         self._rhythm = rhythm or Rhythm()
         self._followers: dict[PartKey, Follower] = {}
         effects = Effects(hurry=self._hurry, reconnect=self._reconnect, relocate=self._relocate)
-        self._memory = Memory(clock=clock, reduce=Reducer(digest_key=digest_key), effects=effects)
+        self._memory = Memory(clock=clock, reduce=Reducer(digest_key=digest_key), effects=effects, listener=on_record)
         self._heart = Heartbeat(api.sibling(), clock=clock, pace=pace or Pace(), report=self._memory.beat)
         self._heart.start()
 

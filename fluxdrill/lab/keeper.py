@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -63,18 +62,10 @@ def up(*, hours: float, progress: Progress) -> leases.Lease:
     finally:
         os.close(writing)
     try:
-        for message in _messages(reading):
-            if "ready" in message:
-                return leases.find_lease(str(message["ready"]))
-            if "problem" in message:
-                raise HarnessError(str(message["problem"]), hint=str(message["hint"]))
-            progress.update(str(message.get("update", ""))) if "update" in message else progress.note(
-                str(message.get("note", ""))
-            )
+        return leases.find_lease(_listen(reading, progress))
     except BaseException:
         keeper.send_signal(signal.SIGTERM)
         raise
-    raise HarnessError(f"The lab's keeper ended without a word (exit code {keeper.wait(5)}).")
 
 
 def down(lab_id: str) -> None:
@@ -95,10 +86,20 @@ def kubeconfig(lease: leases.Lease) -> Path:
     return Path(lease.folder) / "kubeconfig" / "admin"
 
 
-def _messages(descriptor: int) -> Iterator[dict[str, object]]:
+def _listen(descriptor: int, progress: Progress) -> str:
+    """Pass the keeper's progress on until it names its lab."""
     with os.fdopen(descriptor, encoding="utf-8") as file:
         for line in file:
-            yield json.loads(line)
+            match json.loads(line):
+                case {"ready": lab_id}:
+                    return str(lab_id)
+                case {"problem": problem, "hint": hint}:
+                    raise HarnessError(problem, hint=hint)
+                case {"update": text}:
+                    progress.update(text)
+                case {"note": text}:
+                    progress.note(text)
+    raise HarnessError("The lab's keeper ended without a word.", hint="Run it again with --debug.")
 
 
 def main(descriptor: int, hours: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,7 @@ from fluxdrill.kube.wait import all_current, wait_for
 from fluxdrill.kube.watch import Store
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.refs import Resource
+from fluxdrill.model.timeline import Gap, Transition, WatchLoss
 from fluxdrill.progress import Progress, Silent
 from fluxdrill.sources.git import GitServer
 from fluxdrill.sources.outside import Outside
@@ -56,8 +58,16 @@ class Lab:
     records the hosts it wanted, `flux` and `cluster.processes` are its processes, `began` and `seconds` tell its start.
     """
 
-    def __init__(self, spec: LabSpec, tools: Tools, progress: Progress) -> None:
+    def __init__(
+        self,
+        spec: LabSpec,
+        tools: Tools,
+        progress: Progress,
+        *,
+        observer: Callable[[str, Transition | Gap | WatchLoss], None] | None = None,
+    ) -> None:
         self.spec = spec
+        self._observer = observer
         self.tools = tools
         self._progress = progress
         self._began = time.monotonic()
@@ -105,16 +115,18 @@ class Lab:
         *,
         progress: Progress | None = None,
         prepare: Callable[[Path], object] | None = None,
+        observer: Callable[[str, Transition | Gap | WatchLoss], None] | None = None,
     ) -> Lab:
         """Start a lab and return it once every Flux controller is ready.
 
         Builds what the toolchain lacks. `prepare` gets the folder that the Git server will serve, before anything is
-        started: what is wrong with a repository is found there first. Raises HarnessError if a part does not start,
+        started: what is wrong with a repository is found there first. `observer` is told the lab's id and every
+        transition and disturbance that its watch sees, as it happens. Raises HarnessError if a part does not start,
         and whatever `prepare` raises; nothing is left behind then.
         """
         progress = progress or Silent()
         tools, _ = ensure(LAB_BINARIES, progress=progress)
-        lab = cls(spec or LabSpec(), tools, progress)
+        lab = cls(spec or LabSpec(), tools, progress, observer=observer)
         try:
             if prepare is not None:
                 prepare(lab.git_root)
@@ -162,7 +174,8 @@ class Lab:
     def _start(self) -> None:
         self._step("etcd and kube-apiserver", self.cluster.start_api)
         self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
-        self.store = self._stack.enter_context(Store(self.api, clock=SYSTEM_CLOCK))
+        observe = partial(self._observer, self.lab_id) if self._observer is not None else None
+        self.store = self._stack.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=observe))
         self.git = self._stack.enter_context(self._git_server())
         self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
         if self.spec.flux:

@@ -6,7 +6,7 @@ latency of the watch; for `Seen.LIST` it is an upper bound only, since the chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -117,17 +117,27 @@ Disturbance = Gap | WatchLoss
 
 
 class Timeline:
-    """Transitions and disturbances in the order in which they were seen. Append-only."""
+    """Transitions and disturbances in the order in which they were seen. Append-only.
+
+    `listener` is told of every one from now on, and again of a gap when it ends; it must be quick.
+    """
 
     def __init__(
-        self, transitions: Iterable[Transition] = (), *, gaps: Iterable[Gap] = (), losses: Iterable[WatchLoss] = ()
+        self,
+        transitions: Iterable[Transition] = (),
+        *,
+        gaps: Iterable[Gap] = (),
+        losses: Iterable[WatchLoss] = (),
+        listener: Callable[[Transition | Gap | WatchLoss], None] | None = None,
     ) -> None:
+        self._listener: Callable[[Transition | Gap | WatchLoss], None] | None = None
         self._transitions: list[Transition] = []
         self._by_ref: dict[ObjectRef, list[Transition]] = {}
         self._gaps = list(gaps)
         self._losses = list(losses)
         for transition in transitions:
             self._append(transition)
+        self._listener = listener
 
     def __len__(self) -> int:
         return len(self._transitions)
@@ -184,10 +194,12 @@ class Timeline:
             self._gaps.append(disturbance)
         else:
             self._losses.append(disturbance)
+        self._tell(disturbance)
 
     def end_gap(self, end: Instant) -> Gap:
         """Close the open gap and return it."""
         self._gaps[-1] = replace(self._gaps[-1], end=end)
+        self._tell(self._gaps[-1])
         return self._gaps[-1]
 
     def copy(self) -> Timeline:
@@ -202,6 +214,11 @@ class Timeline:
     def _append(self, transition: Transition) -> None:
         self._transitions.append(transition)
         self._by_ref.setdefault(transition.ref, []).append(transition)
+        self._tell(transition)
+
+    def _tell(self, entry: Transition | Gap | WatchLoss) -> None:
+        if self._listener is not None:
+            self._listener(entry)
 
 
 def _moment(entry: Transition | Gap | WatchLoss) -> float:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A running lab for the whole session (one per xdist worker); tests must leave it as they found it."""
+    """Hand out one running lab for the whole session (one per xdist worker); tests must leave it as they found it."""
     with _start(request.config, None) as running:
         yield running
 
 
 @pytest.fixture
 def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A fresh lab for this test alone: break it as you like."""
+    """Hand out a fresh lab for this test alone: break it as you like."""
     with _start(request.config, None) as running:
         yield running
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fluxdrill.errors import FluxdrillError, HarnessError
 from fluxdrill.process import run
-from fluxdrill.toolchain.catalog import Assets, Binary, family_module
+from fluxdrill.toolchain.catalog import Binary, FileSet
 from fluxdrill.toolchain.golang import build_info, find_go
 
 EXTERNAL_VARIABLES = ("FLUXDRILL_BIN", "KUBEBUILDER_ASSETS")
@@ -29,46 +29,46 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a program is, or would be once built; `remark` says why an external one was passed over."""
+    """Where a program or file set is, or would be once built; `remarks` say why external ones were passed over."""
 
-    binary: Binary
+    item: Binary | FileSet
     origin: Origin
     path: Path
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def cache_root() -> Path:
     """Return the cache folder: FLUXDRILL_CACHE, else fluxdrill below XDG_CACHE_HOME or ~/.cache."""
     if named := os.environ.get("FLUXDRILL_CACHE"):
-        return Path(named)
+        return Path(named).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fluxdrill"
 
 
-def locate(binary: Binary) -> Located:
-    """Find `binary`: a fitting external one, a cached build of exactly these inputs, or where it is to be built."""
-    remark = ""
-    for folder in _external_folders():
-        candidate = folder / binary.name
-        if candidate.is_file():
-            if _fits(binary, candidate):
-                return Located(binary, Origin.EXTERNAL, candidate)
-            remark = f"{candidate} is not {binary.version}"
-    built = _cached(binary)
-    if built is not None:
-        return Located(binary, Origin.CACHE, built, remark)
-    return Located(binary, Origin.MISSING, entry(binary) / binary.name, remark)
+def locate(item: Binary | FileSet) -> Located:
+    """Find a fitting external program, a cached build of exactly these inputs, or where it is to be built.
+
+    A file set is never external.
+    """
+    if isinstance(item, FileSet):
+        folder = entry(item)
+        return Located(item, Origin.CACHE if folder.is_dir() else Origin.MISSING, folder)
+    remarks: list[str] = []
+    for candidate in _external(item.name):
+        misfit = _misfit(item, candidate)
+        if not misfit:
+            return Located(item, Origin.EXTERNAL, candidate, tuple(remarks))
+        remarks.append(f"{candidate} was passed over: {misfit}")
+    built = _cached(item)
+    path = built or entry(item) / item.name
+    return Located(item, Origin.CACHE if built else Origin.MISSING, path, tuple(remarks))
 
 
-def entry(binary: Binary) -> Path:
-    """Return the cache folder of a build of `binary` by this machine's Go."""
+def entry(item: Binary | FileSet) -> Path:
+    """Return the cache folder of a file set, or of a build of a program by this machine's Go."""
+    if isinstance(item, FileSet):
+        return cache_root() / "assets" / item.name / f"{item.version}-{_digest(repr(item.patterns))}"
     go = find_go()
-    version = go.version if go else "no-go"
-    return _shelf(binary) / f"{binary.version}-{_source_key(binary)}-{version}"
-
-
-def assets_entry(assets: Assets) -> Path:
-    """Return the cache folder of a file set."""
-    return cache_root() / "assets" / assets.name / f"{assets.version}-{_digest(repr(assets.patterns))}"
+    return _shelf(item) / f"{item.version}-{_source_key(item)}-{go.version if go else 'no-go'}"
 
 
 def writable(folder: Path) -> Path:
@@ -81,19 +81,26 @@ def writable(folder: Path) -> Path:
     except OSError as error:
         raise HarnessError(
             f"The cache folder {folder} cannot be written: {error.strerror}.",
-            hint="Set FLUXDRILL_CACHE to a folder that can.",
+            hint="Set FLUXDRILL_CACHE to a folder that can, with about 1 GB free.",
         ) from error
     return folder
 
 
-def _external_folders() -> list[Path]:
-    return [Path(value) for name in EXTERNAL_VARIABLES if (value := os.environ.get(name))]
+def cache_size() -> int:
+    """Return how many bytes the cache takes."""
+    return sum(path.lstat().st_size for path in cache_root().rglob("*") if path.is_file())
+
+
+def _external(name: str) -> list[Path]:
+    folders = [Path(value).absolute() for variable in EXTERNAL_VARIABLES if (value := os.environ.get(variable))]
+    return [folder / name for folder in folders if (folder / name).is_file()]
 
 
 def _cached(binary: Binary) -> Path | None:
     if find_go() is not None:
         exact = entry(binary) / binary.name
         return exact if exact.is_file() else None
+    # without Go nothing can be built: then a build by whatever Go it was is right
     builds = sorted(_shelf(binary).glob(f"{binary.version}-{_source_key(binary)}-*/{binary.name}"))
     return builds[-1] if builds else None
 
@@ -103,8 +110,7 @@ def _shelf(binary: Binary) -> Path:
 
 
 def _source_key(binary: Binary) -> str:
-    folder = family_module(binary.family).folder
-    pins = [(folder / name).read_bytes() for name in ("go.mod", "go.sum") if (folder / name).exists()]
+    pins = [path.read_bytes() for name in ("go.mod", "go.sum") if (path := binary.folder / name).exists()]
     platform = f"{sys.platform}-{os.uname().machine}"
     return _digest(binary.package, binary.ldflags, platform, *(pin.decode() for pin in pins))
 
@@ -113,13 +119,24 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def _fits(binary: Binary, candidate: Path) -> bool:
-    wanted = binary.version.removeprefix("v")
+def _misfit(binary: Binary, candidate: Path) -> str:
+    """Return why `candidate` is not `binary` at its pinned version; "" when it is."""
     try:
-        if binary.version_argv:
-            done = run([candidate, *binary.version_argv], deadline=20)
-            return wanted in re.findall(r"\d+\.\d+\.\d+[-+.\w]*", done.text + done.stderr)
-        go = find_go()
-        return go is not None and build_info(go, candidate).get(binary.module.pin(binary.package)[0]) == binary.version
-    except FluxdrillError:
-        return False
+        found = _versions(binary, candidate)
+    except FluxdrillError as error:
+        return error.problem
+    if binary.version.removeprefix("v") in found:
+        return ""
+    return f"{binary.version} is wanted, it is {' '.join(found) or 'of unknown version'}"
+
+
+def _versions(binary: Binary, candidate: Path) -> list[str]:
+    """Return the versions that `candidate` calls its own."""
+    if binary.version_argv:
+        done = run([candidate, *binary.version_argv], deadline=20)
+        return re.findall(r"(?<!go)(?<![\d.])\d+\.\d+\.\d+(?:[-+][-+.\w]+)?", done.text + done.stderr)[:1]
+    go = find_go()
+    if go is None:
+        raise HarnessError("without Go its version cannot be read.")
+    version = build_info(go, candidate).get(binary.module.pin(binary.package)[0])
+    return [version.removeprefix("v")] if version else []

@@ -241,7 +241,9 @@ def test_volumes_are_not_left_behind_by_a_namespace(place: Place) -> None:
 def test_a_node_that_was_given_up_comes_back(place: Place) -> None:
     place.wait(condition(NODE, "Ready", "True"), "the node")
     lost = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": None}
-    place.lab.api.patch(NODE, {"status": {"conditions": [lost]}}, kind="strategic", subresource="status")
-    place.wait(condition(NODE, "Ready", "True", "KubeletReady"), "the node to be back")
+    patched = place.lab.api.patch(NODE, {"status": {"conditions": [lost]}}, kind="strategic", subresource="status")
+    lost_at = int(patched["metadata"]["resourceVersion"])
+    seen = holds(NODE, lambda it: int(it["metadata"]["resourceVersion"]) > lost_at, "changed since")
+    place.wait(all_of(seen, condition(NODE, "Ready", "True", "KubeletReady")), "the node to be back")
     states = [c.status for t in place.lab.store.timeline.of(NODE) for c in t.conditions if c.type == "Ready"]
     assert states[-2:] == ["Unknown", "True"], "it was gone, and it is back"

@@ -1,0 +1,1 @@
+"""Run record -> what people look at: the journal, the HTML page, evidence."""
