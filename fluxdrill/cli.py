@@ -156,15 +156,29 @@ def rehearse(
     profile: Annotated[str, typer.Option(help="How fast time runs: fast or as-written.")] = "fast",
     cap: Annotated[float, typer.Option(help="Seconds after which an unsettled run ends as unknown.", min=1)] = 600.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result as data to this file.")] = None,
+    reports: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
 ) -> None:
     """Cold-start a repository in an empty lab and say how far it comes, what blocks it and what waits behind."""
     from fluxdrill.rehearsal.command import run_rehearsal
+    from fluxdrill.report.folder import RunFolder
+    from fluxdrill.report.rehearsed import tell
 
-    with TerminalProgress().running() as progress:
+    folder = RunFolder(reports, "rehearse", title=f"Cold start of {source}, path {path}", facts={})
+    with folder, TerminalProgress().running() as progress:
         result = run_rehearsal(
-            source, path=path, ref=ref, seeds=seed or [], profile=profile, cap=cap, progress=progress
+            source,
+            path=path,
+            ref=ref,
+            seeds=seed or [],
+            profile=profile,
+            cap=cap,
+            progress=progress,
+            observer=folder.journal.observe,
         )
+    verdict = tell(folder.journal, result.data, result.text)
+    page = folder.finish(verdict=verdict)
     out.print(result.text, markup=False)
+    out.print(f"\nReport: {page}", markup=False)
     if json_file is not None:
         json_file.write_text(json.dumps(result.data, indent=1) + "\n", encoding="utf-8")
     raise typer.Exit(result.exit_code)
@@ -212,4 +226,10 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         errors.print("fluxdrill: interrupted.", markup=False)
         return ExitCode.INTERRUPTED
+    except Exception as error:  # the last place: a defect must still end in words and an exit code
+        if debug:
+            raise
+        errors.print(f"fluxdrill: unexpected {type(error).__name__}: {error}", markup=False)
+        errors.print("  This is a defect of fluxdrill. Run it again with --debug and report what it prints.", markup=False)
+        return ExitCode.HARNESS_ERROR
     return int(result or 0)

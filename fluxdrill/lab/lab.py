@@ -41,6 +41,10 @@ MARKER = "fluxdrill.dev/lab"
 """Label of the flux-system namespace of every lab: destructive work checks for it."""
 
 
+Observer = Callable[[str, Transition | Gap | WatchLoss], None]
+"""Is told a lab's id and what its watch saw."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabSpec:
     """What a lab is made of; `pace` is how fast the controllers retry."""
@@ -64,10 +68,11 @@ class Lab:
         tools: Tools,
         progress: Progress,
         *,
-        observer: Callable[[str, Transition | Gap | WatchLoss], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.spec = spec
         self._observer = observer
+        self._watching = ExitStack()
         self.tools = tools
         self._progress = progress
         self._began = time.monotonic()
@@ -115,7 +120,7 @@ class Lab:
         *,
         progress: Progress | None = None,
         prepare: Callable[[Path], object] | None = None,
-        observer: Callable[[str, Transition | Gap | WatchLoss], None] | None = None,
+        observer: Observer | None = None,
     ) -> Lab:
         """Start a lab and return it once every Flux controller is ready.
 
@@ -147,6 +152,7 @@ class Lab:
     def close(self) -> None:
         """End the lab: every process, thread, port and file of it. May be called twice."""
         try:
+            self._watching.close()  # before the API server ends: its end is no disturbance
             with ThreadPoolExecutor() as pool:
                 list(pool.map(Supervised.kill, self.processes.values()))
         finally:
@@ -175,7 +181,7 @@ class Lab:
         self._step("etcd and kube-apiserver", self.cluster.start_api)
         self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
         observe = partial(self._observer, self.lab_id) if self._observer is not None else None
-        self.store = self._stack.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=observe))
+        self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=observe))
         self.git = self._stack.enter_context(self._git_server())
         self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
         if self.spec.flux:

@@ -14,7 +14,7 @@ from fluxdrill.flux.bootstrap import ROOT, Sync, bootstrap
 from fluxdrill.flux.kinds import EVENT, RECONCILED
 from fluxdrill.kube.errors import ApiError
 from fluxdrill.kube.wait import DeviatedTimeoutError, ready, wait_for
-from fluxdrill.lab.lab import GIT_USER, Lab, LabSpec
+from fluxdrill.lab.lab import GIT_USER, Lab, LabSpec, Observer
 from fluxdrill.lab.profiles import pace_of, sync_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.model.timeline import Timeline
@@ -53,11 +53,12 @@ def run_rehearsal(
     profile: str,
     cap: float,
     progress: Progress,
+    observer: Observer | None = None,
 ) -> Rehearsed:
     """Cold-start `source` in an empty lab and report how far it comes.
 
     Exit code 0 only when everything is Ready; 1 when something is not, or when `cap` seconds pass before everything
-    has settled (then the verdict is `unknown`). Raises UsageError for a source, path, ref or seed that cannot be used.
+    has settled (then the verdict is `unknown`). `observer` is told what the watch sees, as it happens. Raises UsageError for a source, path, ref or seed that cannot be used.
     """
     pace = _profile(profile)
     objects = [obj for file in seeds for obj in seed_files.read(file)]
@@ -68,7 +69,7 @@ def run_rehearsal(
         copies.append(_copy(source, ref, path, pace, root / REPOSITORY))
 
     with (
-        Lab.start(LabSpec(pace=pace_of(pace)), progress=progress, prepare=prepare) as lab,
+        Lab.start(LabSpec(pace=pace_of(pace)), progress=progress, prepare=prepare, observer=observer) as lab,
         ThreadPoolExecutor() as pool,
     ):
         (copy,) = copies
@@ -166,6 +167,7 @@ def _facts(source: str, path: str, profile: Profile, seeds: Sequence[Path], copy
         revision=f"{served.branch}@{(served.revision_of or served.commit)[:12]}",
         path=path,
         profile=str(profile),
+        lab=lab.lab_id,
         seeds=tuple(str(seed) for seed in seeds),
         lab_seconds=lab.seconds,
         seconds=run.seconds,

@@ -36,6 +36,7 @@ class Facts:
     revision: str
     path: str
     profile: str
+    lab: str
     seeds: tuple[str, ...]
     lab_seconds: float
     seconds: float
@@ -71,6 +72,7 @@ def as_data(verdict: Verdict, outcome: Outcome, facts: Facts, tree: Expected, pr
         "profile_fields_changed": profile.fields_changed,
         "seeds": list(facts.seeds),
         "seeds_wanted": list(_wishes(outcome)),
+        "lab": facts.lab,
         "lab_seconds": round(facts.lab_seconds, 2),
         "seconds": round(facts.seconds, 2),
         "first_blocker": next((_blocker_data(one) for one in (*outcome.blockers, *outcome.outside)), None),
@@ -78,6 +80,7 @@ def as_data(verdict: Verdict, outcome: Outcome, facts: Facts, tree: Expected, pr
         "blockers_outside": [_blocker_data(one) for one in outcome.outside],
         "kustomizations": [_finding_data(one) for one in outcome.kustomizations],
         "others": [_finding_data(one) for one in outcome.others],
+        "edges": sorted(_edges(tree)),
         "cycles": [[str(ref) for ref in cycle] for cycle in tree.cycles()],
         "outside": {"refused": dict(facts.refused), "declared": _declared(tree)},
         "simulated": list(SIMULATED),
@@ -219,6 +222,13 @@ def _declared(tree: Expected) -> list[dict[str, Any]]:
     found = {(host.host, host.url, host.ssh, host.by) for node in tree.nodes.values() for host in node.hosts}
     rows = [{"host": host, "url": url, "ssh": ssh, "by": str(by)} for host, url, ssh, by in found]
     return sorted(rows, key=lambda row: (row["host"], row["by"]))
+
+
+def _edges(tree: Expected) -> Iterator[tuple[str, str]]:
+    """Yield what must be ready first and what waits for it; what depends on nothing waits for what creates it."""
+    for node in tree.nodes.values():
+        before = node.depends_on or (() if node.parent is None else (node.parent,))
+        yield from ((str(ref), str(node.ref)) for ref in before)
 
 
 def _blocker_data(blocker: Blocker) -> dict[str, Any]:

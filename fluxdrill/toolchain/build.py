@@ -14,24 +14,24 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fluxdrill.errors import HarnessError
-from fluxdrill.process import run
 from fluxdrill.progress import Progress, Silent
-from fluxdrill.toolchain.catalog import ASSETS, BINARIES, Assets, Binary, assets, binary, family_module
-from fluxdrill.toolchain.golang import Go, environment, explain, require_go
-from fluxdrill.toolchain.store import Located, Origin, assets_entry, cache_root, entry, locate, writable
+from fluxdrill.toolchain.catalog import PINNED, Binary, Catalog, FileSet
+from fluxdrill.toolchain.golang import Go, require_go
+from fluxdrill.toolchain.gomod import read_module
+from fluxdrill.toolchain.store import Origin, cache_root, entry, locate, writable
 
 BUILD_DEADLINE = 3600.0
+FETCH_DEADLINE = 600.0
 LOCK_DEADLINE = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """One finished build: how long it took (seconds) and how large the program is (bytes)."""
+    """One program built, or one file set fetched: how long it took (seconds) and where it is."""
 
-    binary: Binary
+    item: Binary | FileSet
     path: Path
     seconds: float
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +49,34 @@ class Tools:
         return sorted(self.files[name].rglob("*.yaml"))
 
 
-def ensure(names: Iterable[str] | None = None, *, progress: Progress | None = None) -> tuple[Tools, list[Built]]:
-    """Build and fetch what is missing of `names` (default: all); return the paths and what was built.
+def ensure(
+    names: Iterable[str] | None = None, *, progress: Progress | None = None, catalog: Catalog = PINNED
+) -> tuple[Tools, list[Built]]:
+    """Build and fetch what is missing; return the paths and what was built.
 
-    Safe when two processes do it at once: the second waits and then finds everything. Raises HarnessError where Go
-    is missing or too old, a module is refused, or the cache cannot be written.
+    `names` are programs (default: all); the file sets are small and always included. Safe when two processes do it at
+    once: the second waits and then finds everything. Raises UsageError for an unknown name, HarnessError where Go is
+    missing or too old, a module is refused, or the cache cannot be written.
     """
     progress = progress or Silent()
-    wanted = BINARIES if names is None else tuple(binary(name) for name in names)
-    found = [locate(one) for one in wanted]
-    missing_files = [one for one in ASSETS if not assets_entry(one).is_dir()]
+    named = catalog.binaries if names is None else [catalog.find(name) for name in names]
+    wanted = list(dict.fromkeys([*named, *catalog.files]))
+    found = [locate(item) for item in wanted]
     built: list[Built] = []
-    if missing_files or any(one.origin is Origin.MISSING for one in found):
+    if missing := [one.item for one in found if one.origin is Origin.MISSING]:
         with _exclusive(progress):
-            built = _build_missing([one for one in found if one.origin is Origin.MISSING], progress)
-            for files in missing_files:
-                _fetch(files, progress)
-        found = [locate(one) for one in wanted]
-    return Tools({one.binary.name: one.path for one in found}, {one.name: assets_entry(one) for one in ASSETS}), built
+            built = _build_missing(missing, progress)
+        found = [locate(item) for item in wanted]
+    binaries = {one.item.name: one.path for one in found if isinstance(one.item, Binary)}
+    return Tools(binaries, {one.item.name: one.path for one in found if isinstance(one.item, FileSet)}), built
 
 
-def path_of(name: str) -> Path:
-    """Return the path of a present binary or file set; raises HarnessError if it is not built."""
-    if any(one.name == name for one in ASSETS):
-        folder = assets_entry(assets(name))
-        if folder.is_dir():
-            return folder
-    else:
-        place = locate(binary(name))
-        if place.origin is not Origin.MISSING:
-            return place.path
-    raise HarnessError(f"{name} is not built yet.", hint="Run `fluxdrill toolchain build`.")
+def path_of(name: str, *, catalog: Catalog = PINNED) -> Path:
+    """Return the path of a present binary or file set; UsageError for an unknown name, HarnessError if not built."""
+    place = locate(catalog.find(name))
+    if place.origin is Origin.MISSING:
+        raise HarnessError(f"{name} is not built yet.", hint="Run `fluxdrill toolchain build`.")
+    return place.path
 
 
 @contextmanager
@@ -101,46 +98,79 @@ def _exclusive(progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _build_missing(missing: list[Located], progress: Progress) -> list[Built]:
+def _build_missing(missing: list[Binary | FileSet], progress: Progress) -> list[Built]:
     built: list[Built] = []
-    for number, place in enumerate(missing, start=1):
+    for number, item in enumerate(missing, start=1):
         # looked up again: while we waited for the lock another process may have built it
-        if locate(place.binary).origin is Origin.MISSING:
-            go = require_go(place.binary.module.go)
-            built.append(_build(go, place.binary, f"[{number}/{len(missing)}] {place.binary.name}", progress))
-            done = built[-1]
-            progress.note(f"built {done.binary.name} {done.binary.version} in {done.seconds:.0f} s")
+        if locate(item).origin is not Origin.MISSING:
+            continue
+        label = f"[{number}/{len(missing)}] {item.name}"
+        started = time.monotonic()
+        path = _build(item, label, progress) if isinstance(item, Binary) else _fetch(item, label, progress)
+        built.append(Built(item, path, time.monotonic() - started))
+        if isinstance(item, Binary):
+            progress.note(f"built {item.name} {item.version} in {built[-1].seconds:.0f} s")
     return built
 
 
-def _build(go: Go, one: Binary, label: str, progress: Progress) -> Built:
-    target = entry(one)
-    _sweep(target.parent)
-    partial = writable(target.parent / f".partial-{os.getpid()}")
-    started = time.monotonic()
-    try:
-        total = _package_count(go, one, label, progress)
-        done = run(
-            [go.path, "build", "-v", "-ldflags", one.ldflags, "-o", partial / one.name, one.package],
+def _build(one: Binary, label: str, progress: Progress) -> Path:
+    go = require_go(one.module.go)
+    what = f"Building {one.name} {one.version}"
+    with _placed(one) as (partial, scratch):
+        started = time.monotonic()
+        go.run(
+            *("build", "-v", "-ldflags", one.ldflags, "-o", partial / one.name, one.package),
             deadline=BUILD_DEADLINE,
-            cwd=family_module(one.family).folder,
-            env=environment(),
-            on_stderr=_Bar(label, total, progress),
+            what=what,
+            folder=one.folder,
+            scratch=scratch,
+            on_stderr=_Bar(label, _package_count(go, one, label, progress), progress),
         )
-        if done.returncode:
-            raise explain(done.stderr, what=f"Building {one.name} {one.version}")
-        seconds = time.monotonic() - started
-        size = (partial / one.name).stat().st_size
-        record = {"package": one.package, "version": one.version, "go": go.version, "seconds": round(seconds, 1)}
+        seconds = round(time.monotonic() - started, 1)
+        record = {"package": one.package, "version": one.version, "go": go.version, "seconds": seconds}
         (partial / "build.json").write_text(json.dumps(record), encoding="utf-8")
+    return entry(one) / one.name
+
+
+def _fetch(files: FileSet, label: str, progress: Progress) -> Path:
+    what = f"Fetching {files.module} {files.version}"
+    progress.update(f"{label}: {files.module} {files.version}")
+    go = require_go(read_module(files.folder).go)
+    answer = go.run("mod", "download", "-json", files.module, deadline=FETCH_DEADLINE, what=what, folder=files.folder)
+    source = Path(json.loads(answer)["Dir"])
+    found = [path for pattern in files.patterns for path in source.glob(pattern)]
+    if not found:
+        raise HarnessError(f"{files.module} {files.version} has no files {files.patterns}.", hint="Check the pin.")
+    with _placed(files) as (partial, _):
+        for path in found:
+            place = partial / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+    return entry(files)
+
+
+@contextmanager
+def _placed(item: Binary | FileSet) -> Iterator[tuple[Path, Path]]:
+    """Give a partial folder, and a scratch folder in it; the entry appears, whole, when the block ends well."""
+    target = entry(item)
+    partial = target.parent / f".partial-{os.getpid()}"
+    scratch = partial / ".scratch"
+    # what a killed build left; the lock says that nobody else is at work
+    for left in target.parent.glob(".partial-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        writable(scratch)
+        yield partial, scratch
+        shutil.rmtree(scratch)
+        if target.exists():  # an entry that has lost its program
+            shutil.rmtree(target)
         partial.rename(target)
     except OSError as error:
         raise HarnessError(
-            f"{one.name} cannot be put into the cache: {error.strerror}.", hint="Free space or set FLUXDRILL_CACHE."
+            f"{item.name} cannot be put into the cache: {error.strerror}.", hint="Free space or set FLUXDRILL_CACHE."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Built(one, target / one.name, seconds, size)
 
 
 class _Bar:
@@ -161,47 +191,12 @@ class _Bar:
 
 def _package_count(go: Go, one: Binary, label: str, progress: Progress) -> int:
     """Count what has to be compiled at the most; downloads the modules on the way."""
-    done = run(
-        [go.path, "list", "-deps", "-f", "{{.ImportPath}}", one.package],
+    progress.update(f"{label}: resolving packages")
+    listed = go.run(
+        *("list", "-deps", "-f", "{{.ImportPath}}", one.package),
         deadline=BUILD_DEADLINE,
-        cwd=family_module(one.family).folder,
-        env=environment(),
+        what=f"Resolving {one.name} {one.version}",
+        folder=one.folder,
         on_stderr=lambda line: progress.update(f"{label}: {line.removeprefix('go: ')}"),
     )
-    if done.returncode:
-        raise explain(done.stderr, what=f"Resolving {one.name} {one.version}")
-    return len(done.text.splitlines())
-
-
-def _sweep(shelf: Path) -> None:
-    """Remove what a killed build left; the lock says that nobody else is at work."""
-    for partial in shelf.glob(".partial-*"):
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _fetch(files: Assets, progress: Progress) -> None:
-    progress.update(f"files of {files.module} {files.version}")
-    module = family_module(files.family)
-    go = require_go(module.go)
-    done = run(
-        [go.path, "mod", "download", "-json", files.module],
-        deadline=600,
-        cwd=module.folder,
-        env=environment(),
-    )
-    if done.returncode:
-        raise explain(done.stderr or done.text, what=f"Fetching {files.module} {files.version}")
-    _copy(files, Path(json.loads(done.text)["Dir"]))
-
-
-def _copy(files: Assets, source: Path) -> None:
-    target = assets_entry(files)
-    partial = writable(target.parent / f".partial-{os.getpid()}")
-    found = [path for pattern in files.patterns for path in source.glob(pattern)]
-    if not found:
-        raise HarnessError(f"{files.module} {files.version} has no files {files.patterns}.", hint="Check the pin.")
-    for path in found:
-        place = partial / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
-    partial.rename(target)
+    return len(listed.splitlines())

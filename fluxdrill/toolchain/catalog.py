@@ -60,7 +60,7 @@ class Binary:
     def ldflags(self) -> str:
         """Linker flags: no symbol tables, and the stamps."""
         version = self.version
-        major, minor = (re.findall(r"\d+", version) + ["", ""])[:2]
+        major, minor = (*re.findall(r"\d+", version), "", "")[:2]
         values = {"version": version, "bare": version.removeprefix("v"), "major": major, "minor": minor}
         return " ".join(["-s", "-w", *(f"-X {stamp.format(**values)}" for stamp in self.stamps)])
 
@@ -89,10 +89,11 @@ class Catalog:
 
     def find(self, name: str) -> Binary | FileSet:
         """Return what is called `name`; raises UsageError for a name that is not pinned."""
-        for candidate in (*self.binaries, *self.files):
+        items: list[Binary | FileSet] = [*self.binaries, *self.files]
+        for candidate in items:
             if candidate.name == name:
                 return candidate
-        known = ", ".join(one.name for one in (*self.binaries, *self.files))
+        known = ", ".join(one.name for one in items)
         raise UsageError(f"There is no pinned program or file set called {name!r}.", hint=f"Known: {known}.")
 
 
@@ -108,9 +109,7 @@ def _binary(family: str, name: str, package: str, *version_argv: str, stamps: tu
 
 
 def _kubernetes(name: str) -> Binary:
-    return _binary(
-        "kubernetes/v1.36", name, f"k8s.io/kubernetes/cmd/{name}", "--version", stamps=_KUBERNETES_STAMPS
-    )
+    return _binary("kubernetes/v1.36", name, f"k8s.io/kubernetes/cmd/{name}", "--version", stamps=_KUBERNETES_STAMPS)
 
 
 BINARIES: tuple[Binary, ...] = (
@@ -119,7 +118,11 @@ BINARIES: tuple[Binary, ...] = (
     _kubernetes("kube-controller-manager"),
     _kubernetes("kube-scheduler"),
     _binary(
-        "kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", "--version", stamps=("sigs.k8s.io/kwok/pkg/consts.Version={version}",)
+        "kwok",
+        "kwok",
+        "sigs.k8s.io/kwok/cmd/kwok",
+        "--version",
+        stamps=("sigs.k8s.io/kwok/pkg/consts.Version={version}",),
     ),
     *(_binary(f"flux/{name}", name, f"github.com/fluxcd/{name}") for name in FLUX_CONTROLLERS),
     _binary(
@@ -134,10 +137,14 @@ BINARIES: tuple[Binary, ...] = (
 
 FILE_SETS: tuple[FileSet, ...] = (
     *(
-        FileSet(f"{name}-crds", modules_root() / "flux" / name, f"github.com/fluxcd/{name}", ("config/crd/bases/*.yaml",))
+        FileSet(
+            f"{name}-crds", modules_root() / "flux" / name, f"github.com/fluxcd/{name}", ("config/crd/bases/*.yaml",)
+        )
         for name in FLUX_CONTROLLERS
     ),
-    FileSet("flux-rbac", modules_root() / "flux/distribution", "github.com/fluxcd/flux2/v2", ("manifests/rbac/*.yaml",)),
+    FileSet(
+        "flux-rbac", modules_root() / "flux/distribution", "github.com/fluxcd/flux2/v2", ("manifests/rbac/*.yaml",)
+    ),
     FileSet("kwok-stages", modules_root() / "kwok", "sigs.k8s.io/kwok", ("kustomize/stage/**/*.yaml",)),
 )
 

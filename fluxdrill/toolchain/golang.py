@@ -108,7 +108,9 @@ def explain(stderr: str, *, what: str) -> HarnessError:
         if match := re.search(rf"^.*(?:{pattern}).*$", stderr, re.MULTILINE):
             return HarnessError(f"{what} failed: {problem} ({match[0].strip()[:300]}).", hint=hint)
     tail = " / ".join(line.strip() for line in stderr.strip().splitlines()[-4:])
-    return HarnessError(f"{what} failed: {tail or 'go said nothing'}.", hint="Run the same `go build` by hand to see all.")
+    return HarnessError(
+        f"{what} failed: {tail or 'go said nothing'}.", hint="Run the same `go build` by hand to see all."
+    )
 
 
 def build_info(go: Go, binary: Path) -> Mapping[str, str]:
@@ -121,7 +123,9 @@ def build_info(go: Go, binary: Path) -> Mapping[str, str]:
 @cache
 def _ask(path: Path, toolchain: str | None) -> Go:
     """Ask Go for its version, once per process; GOTOOLCHAIN (`toolchain`) decides which version answers."""
-    text = Go(path, "", may_fetch=False).run("env", "GOVERSION", "GOTOOLCHAIN", deadline=30, what=f"Asking {path} for its version")
+    text = Go(path, "", may_fetch=False).run(
+        "env", "GOVERSION", "GOTOOLCHAIN", deadline=30, what=f"Asking {path} for its version"
+    )
     version, switch = (*text.splitlines(), "", "")[:2]
     return Go(path, version, may_fetch=(toolchain or switch).endswith("auto"))
 

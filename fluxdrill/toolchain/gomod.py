@@ -12,7 +12,7 @@ from fluxdrill.errors import HarnessError
 
 _DIRECTIVE = re.compile(r"^(?P<word>require|tool|go|replace)\s+(?P<rest>\S.*)$")
 
-KUBERNETES_STAGING = (
+KUBERNETES_STAGING = (  # noqa: SIM905 - 33 lines of a list would read worse
     "api apiextensions-apiserver apimachinery apiserver cli-runtime client-go cloud-provider cluster-bootstrap "
     "code-generator component-base component-helpers controller-manager cri-api cri-client cri-streaming "
     "csi-translation-lib dynamic-resource-allocation endpointslice externaljwt kms kube-aggregator "
@@ -35,7 +35,9 @@ class GoModule:
         """Return (module path, version) of the module that holds `package`; raises HarnessError if none does."""
         holders = [path for path in self.requires if package == path or package.startswith(f"{path}/")]
         if not holders:
-            raise HarnessError(f"{self.folder.name}/go.mod pins no module for {package}.", hint="Run `go get -tool`.")
+            raise HarnessError(
+                f"{self.folder.name}/go.mod pins no module for {package}.", hint="Run `go get -tool` there."
+            )
         path = max(holders, key=len)
         return path, self.requires[path]
 
@@ -45,7 +47,9 @@ def read_module(folder: Path) -> GoModule:
     try:
         text = (folder / "go.mod").read_text(encoding="utf-8")
     except OSError as error:
-        raise HarnessError(f"{folder}/go.mod cannot be read: {error.strerror}.", hint="Check out the tree again.") from error
+        raise HarnessError(
+            f"{folder}/go.mod cannot be read: {error.strerror}.", hint="Check out the tree again."
+        ) from error
     entries = list(_entries(text))
     return GoModule(
         folder=folder,
