@@ -42,8 +42,12 @@ def reserve() -> PortBlock:
     for number in range(BLOCKS):
         first = FIRST + number * BLOCK
         holder = _bind(first)
-        if holder is not None:
+        if holder is None:
+            continue
+        # the rest may still be held by what a killed lab left and nobody has reaped yet
+        if all(is_free(port) for port in range(first + 1, first + BLOCK)):
             return PortBlock(first, holder)
+        holder.close()
     raise HarnessError("No free block of ports is left for another lab.", hint="Run `fluxdrill list` and `reap`.")
 
 

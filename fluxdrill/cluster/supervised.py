@@ -129,13 +129,16 @@ class Supervised:
 
     def last_words(self, lines: int = 3) -> str:
         """Return the last lines of the log, for error messages."""
+        return " / ".join(line[:400] for line in self.tail(16384)[-lines:]) or "(it said nothing)"
+
+    def tail(self, size: int = 1 << 20) -> list[str]:
+        """Return the lines in the last `size` bytes of the log; empty where there is none yet."""
         try:
             with self.log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - 16384))
-                tail = log.read().decode("utf-8", "replace").strip().splitlines()
+                log.seek(max(0, log.seek(0, os.SEEK_END) - size))
+                return log.read().decode("utf-8", "replace").strip().splitlines()
         except OSError:
-            return "(no log)"
-        return " / ".join(line[:400] for line in tail[-lines:]) or "(it said nothing)"
+            return []
 
     def memory(self) -> int:
         """Return its resident memory in bytes; 0 if it does not run."""

@@ -72,6 +72,7 @@ class Lab:
     ) -> None:
         self.spec = spec
         self._observer = observer
+        self.closed = False
         self._watching = ExitStack()
         self.tools = tools
         self._progress = progress
@@ -151,6 +152,7 @@ class Lab:
 
     def close(self) -> None:
         """End the lab: every process, thread, port and file of it. May be called twice."""
+        self.closed = True
         try:
             self._watching.close()  # before the API server ends: its end is no disturbance
             with ThreadPoolExecutor() as pool:
@@ -162,6 +164,11 @@ class Lab:
     def processes(self) -> dict[str, Supervised]:
         """Every process of the lab by name."""
         return {**self.flux, "toxiproxy": self.proxy.process, **self.cluster.processes}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not stand in any text about this lab."""
+        return (self.password,)
 
     @property
     def kubeconfig(self) -> Path:

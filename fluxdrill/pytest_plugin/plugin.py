@@ -1,29 +1,116 @@
-"""Fixtures for suites: `lab` is shared by a session, `own_lab` belongs to one test that breaks things."""
+"""The pytest plugin: labs as fixtures, live progress while they start, a record and a page of the run.
+
+It does nothing until a test asks for a lab or `--lab-reports` is given; collecting touches no cluster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fluxdrill.progress import TerminalProgress
+from fluxdrill.pytest_plugin import options
+from fluxdrill.pytest_plugin.options import OPTIONS, REPORTS, read
 
 if TYPE_CHECKING:
     from fluxdrill.lab.lab import Lab, LabSpec
+    from fluxdrill.pytest_plugin.recording import Recording
+    from fluxdrill.report.journal import Journal
+
+_JOURNAL: pytest.StashKey[Journal] = pytest.StashKey()
+_RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
+_LABS: pytest.StashKey[list[Lab]] = pytest.StashKey()
+_STARTS: pytest.StashKey[list[tuple[str, float]]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    options.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything starts; open the run's folder where reports are wanted."""
+    for option in OPTIONS:
+        read(config, option)
+    config.stash[_LABS], config.stash[_STARTS] = [], []
+    if (worker := getattr(config, "workerinput", None)) is not None:
+        if folder := worker.get("fluxdrill_folder"):
+            from fluxdrill.pytest_plugin.recording import worker_journal  # noqa: PLC0415
+
+            config.stash[_JOURNAL] = worker_journal(Path(folder), worker["workerid"])
+    elif (root := read(config, REPORTS)) and not config.option.collectonly:
+        from fluxdrill.pytest_plugin.recording import Recording  # noqa: PLC0415
+
+        recording = Recording(config, Path(root))
+        config.stash[_RECORDING], config.stash[_JOURNAL] = recording, recording.journal
+        config.pluginmanager.register(recording, "fluxdrill-recording")
+        if not config.option.xmlpath:
+            config.option.xmlpath = str(recording.folder.path / "junit.xml")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where to write its journal."""
+    if (recording := node.config.stash.get(_RECORDING, None)) is not None:
+        node.workerinput["fluxdrill_folder"] = str(recording.folder.path)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Print the options in force and where they come from."""
+    return options.header(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Collect evidence at the moment of a failure, while the labs still stand."""
+    report = yield
+    if call.when == "call" or report.failed:
+        report.user_properties.append(("statement", inspect.getdoc(getattr(item, "function", None)) or ""))
+    if report.failed:
+        from fluxdrill.pytest_plugin.recording import message_of  # noqa: PLC0415
+
+        report.user_properties.append(("message", message_of(call, report)))
+        report.sections.extend(_evidence(item.config, call))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """Say how long labs took, what was slowest, and where the report is."""
+    starts = config.stash.get(_STARTS, [])
+    recording = config.stash.get(_RECORDING, None)
+    if not starts and recording is None:
+        return
+    terminalreporter.section("fluxdrill")
+    for lab_id, seconds in starts:
+        terminalreporter.write_line(f"lab {lab_id} was ready in {seconds:.1f} s (simulated pods, real controllers)")
+    if recording is not None:
+        terminalreporter.write_line(f"report: {recording.finish(exitstatus)}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the journal."""
+    if (journal := config.stash.get(_JOURNAL, None)) is not None:
+        journal.close()
 
 
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Hand out one running lab for the whole session (one per xdist worker); tests must leave it as they found it."""
-    with _start(request.config, None) as running:
+    with start(request.config, None) as running:
         yield running
 
 
 @pytest.fixture
 def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Hand out a fresh lab for this test alone: break it as you like."""
-    with _start(request.config, None) as running:
+    with start(request.config, None) as running:
         yield running
 
 
@@ -32,21 +119,49 @@ def start_lab(request: pytest.FixtureRequest) -> Iterator[Callable[[LabSpec], La
     """Start labs of a given make; they end with the test."""
     running: list[Lab] = []
 
-    def start(spec: LabSpec) -> Lab:
-        running.append(_start(request.config, spec))
+    def begin(spec: LabSpec) -> Lab:
+        running.append(start(request.config, spec))
         return running[-1]
 
-    yield start
+    yield begin
     for one in running:
         one.close()
 
 
-def _start(config: pytest.Config, spec: LabSpec | None) -> Lab:
+def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
+    """Start a lab with live progress, recorded where the run is; `how` goes to `Lab.start`."""
     # imported late: collecting tests must stay cheap and touch no cluster
     from fluxdrill.lab.lab import Lab  # noqa: PLC0415
 
+    journal = config.stash.get(_JOURNAL, None)
+    observer = journal.observe if journal is not None else None
     capture = config.pluginmanager.getplugin("capturemanager")
     if capture is None:
-        return Lab.start(spec)
-    with capture.global_and_fixture_disabled(), TerminalProgress().running() as progress:
-        return Lab.start(spec, progress=progress)
+        running = Lab.start(spec, observer=observer, **how)
+    else:
+        with capture.global_and_fixture_disabled(), TerminalProgress().running() as progress:
+            running = Lab.start(spec, progress=progress, observer=observer, **how)
+    config.stash[_LABS].append(running)
+    config.stash[_STARTS].append((running.lab_id, running.seconds))
+    if journal is not None:
+        journal.tell("lab", lab=running.lab_id, seconds=round(running.seconds, 2))
+    return running
+
+
+def _evidence(config: pytest.Config, call: pytest.CallInfo[Any]) -> list[tuple[str, str]]:
+    """Return what the running labs say; a lab that cannot be read says why instead."""
+    from fluxdrill.errors import FluxdrillError  # noqa: PLC0415
+    from fluxdrill.model.clock import SYSTEM_CLOCK, Instant  # noqa: PLC0415
+    from fluxdrill.report.evidence import collect  # noqa: PLC0415
+
+    now = SYSTEM_CLOCK.now()
+    began = Instant(now.monotonic - call.duration, now.utc.fromtimestamp(call.start, now.utc.tzinfo))
+    found: list[tuple[str, str]] = []
+    for running in config.stash[_LABS]:
+        if running.closed:
+            continue
+        try:
+            found += [(f"{title} ({running.lab_id})", text) for title, text in collect(running, since=began)]
+        except FluxdrillError as error:
+            found.append((f"No evidence of {running.lab_id}", str(error)))
+    return found

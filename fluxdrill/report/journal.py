@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +34,7 @@ class Journal:
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
-        self.tell("run", utc=self.began.utc.isoformat())
+        self.tell("run", utc=self.began.utc.isoformat(), monotonic=self.began.monotonic)
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +47,13 @@ class Journal:
     def tell(self, type: str, /, *, at: Instant | None = None, **fields: Any) -> None:  # noqa: A002 - the entry's own word
         """Append an entry of `type`; `fields` must be plain data."""
         self._queue.put({"type": type, "t": self.seconds(at or self._clock.now()), **fields})
+
+    def take(self, entries: Iterable[Entry], *, shift: float) -> None:
+        """Append another journal's entries, `shift` seconds later than they say; its own `run` entries stay out."""
+        for entry in entries:
+            if entry.get("type") != "run":
+                end = {"end": entry["end"] + shift} if isinstance(entry.get("end"), float) else {}
+                self._queue.put({**entry, "t": round(float(entry["t"]) + shift, 4), **end})
 
     def seconds(self, at: Instant) -> float:
         """Return the seconds of `at` since the run began."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,38 +15,46 @@ import pytest
 
 from fluxdrill.cluster import leases
 from fluxdrill.cluster.leases import LAB_VARIABLE
-from tests.processes import line, python, running, wait_until
+from tests.processes import line, lives, python, running, wait_until
 
 pytestmark = pytest.mark.live
 
-# A run that tells where it is; at the moment that it is asked to stop at, it waits there to be killed.
+# A run that tells where it is; at the moment that it is asked to stop at, it waits there.
 RUN = """
 import shutil, sys
-from fluxdrill.cluster import leases, reaper
+from fluxdrill.cluster import leases
 from fluxdrill.lab import lab
+
+def tell(word):
+    print(word, flush=True)
+    if word == sys.argv[1]:
+        input()
 
 def told(function, word):
     def call(*args, **kw):
         result = function(*args, **kw)
-        print(word, flush=True)
-        if word == sys.argv[1]:
-            input()
+        tell(word)
         return result
     return call
 
-def half(folder, **_):
+def open_lease(*args, **kw):
+    lease = made(*args, **kw)
+    print(lease.folder, flush=True)
+    tell("lease")
+    return lease
+
+def half(folder):
     for path in sorted(folder.iterdir(), reverse=True)[:3] + [folder / "lease.json"]:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-leases.open_lease = told(leases.open_lease, "lease")
+made, leases.open_lease = leases.open_lease, open_lease
 lab.Reaper = told(lab.Reaper, "reaper")
 lab.EmbeddedCluster.start_api = told(lab.EmbeddedCluster.start_api, "api")
 lab.start_all = told(lab.start_all, "flux")
 with lab.Lab.start():
-    print("ready", flush=True)
-    if sys.argv[1] == "ready":
-        input()
-    leases._delete = told(half, "half-removed")
+    tell("ready")
+    if sys.argv[1] == "half-removed":
+        leases._delete = told(half, "half-removed")
     print("closing", flush=True)
 """
 
@@ -63,7 +72,7 @@ class Trace:
         """What of it is still there, in words; empty when nothing is."""
         text = str(self.folder)
         found = [f"process {pid}" for pid in marked(self.folder)]
-        found += [f"port {port}" for port in listening(self.processes) & self.ports]
+        found += [f"port {port}" for port in listening() & self.ports]
         found += [f"mount {one}" for one in Path("/proc/self/mounts").read_text().splitlines() if text in one]
         return found + ([f"folder {text}"] if self.folder.exists() else [])
 
@@ -81,21 +90,25 @@ def marked(folder: Path) -> frozenset[int]:
     return frozenset(found)
 
 
-def listening(pids: frozenset[int]) -> frozenset[int]:
-    """Return the loopback ports that anybody listens on; `pids` only narrows what is looked at first."""
-    del pids
-    return frozenset(one.laddr.port for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+def listening(pids: frozenset[int] | None = None) -> frozenset[int]:
+    """Return the ports that anybody, or one of `pids`, listens on."""
+    found = set()
+    for one in psutil.net_connections("tcp"):
+        if one.status == psutil.CONN_LISTEN and one.laddr and (pids is None or one.pid in pids):
+            found.add(one.laddr.port)
+    return frozenset(found)
 
 
 @contextmanager
 def run_to(moment: str, runtime: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Start a run in a runtime folder of its own and read what it says until it is at `moment`."""
+    """Start a run in a runtime folder of its own and read until it is at `moment`; yield it and its lab's folder."""
     environment = {**os.environ, "FLUXDRILL_RUNTIME": str(runtime)}
     with running([*python(RUN), moment], **environment) as run:
+        folder = Path(line(run.stdout))
         words = iter(lambda: line(run.stdout), "")
         assert moment in words, "the run ended before that moment"
-        yield run, next((runtime / "labs").glob("lab-*"))
-        assert run.poll() is not None, "the test killed it"
+        yield run, folder
+        assert run.poll() is not None, "the test ended it"
 
 
 @pytest.fixture
@@ -107,15 +120,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def trace(folder: Path) -> Trace:
     pids = marked(folder)
-    return Trace(
-        folder,
-        pids,
-        frozenset(
-            one.laddr.port
-            for one in psutil.net_connections("tcp")
-            if one.pid in pids and one.status == psutil.CONN_LISTEN
-        ),
-    )
+    return Trace(folder, pids, listening(pids))
 
 
 def kill(run: subprocess.Popen[str]) -> None:
@@ -146,7 +151,7 @@ def test_the_labs_own_reaper_removes_everything(runtime: Path, moment: str, at_l
         reaper = reaper_of(run)
         kill(run)
         wait_until(lambda: not seen.left, within=20)
-        reaper.wait(10)
+        wait_until(lambda: not lives(reaper.pid))
 
 
 @pytest.mark.parametrize("program", ["etcd", "kube-apiserver", "helm-controller"])
@@ -173,10 +178,10 @@ def test_with_the_reaper_killed_as_well_reap_removes_everything(runtime: Path) -
         seen = trace(folder)
         reaper = reaper_of(run)
         reaper.kill()
-        reaper.wait(10)
+        wait_until(lambda: not lives(reaper.pid))
         kill(run)
         assert sorted(marked(folder)) == sorted(seen.processes), "nobody else removes them"
-        assert seen.ports <= listening(frozenset())
+        assert seen.ports <= listening()
         assert [(one.lab_id, one.processes, one.folder) for one in leases.reap()] == [
             (folder.name, len(seen.processes), True)
         ]
@@ -184,12 +189,20 @@ def test_with_the_reaper_killed_as_well_reap_removes_everything(runtime: Path) -
         assert leases.reap() == []
 
 
+def test_a_run_that_is_interrupted_while_it_starts_cleans_up_itself(runtime: Path) -> None:
+    with run_to("api", runtime) as (run, folder):
+        seen = trace(folder)
+        reaper_of(run).suspend()  # so that it is not the one who does it
+        run.send_signal(signal.SIGINT)
+        wait_until(lambda: not seen.left, within=20)
+        reaper_of(run).resume()
+        assert run.wait(20) == -signal.SIGINT
+
+
 def test_a_run_that_ends_in_order_leaves_nothing_either(runtime: Path) -> None:
-    left: Callable[[], list[str]]
     with run_to("ready", runtime) as (run, folder):
-        left = lambda: trace(folder).left  # noqa: E731
-        assert left(), "the check itself sees a running lab"
-        assert run.stdin is not None
-        run.terminate()
-        run.wait()
-        wait_until(lambda: not left(), within=20)
+        seen = trace(folder)
+        assert len(seen.left) > 12, "the check itself sees a running lab"
+        run.communicate("go on\n", timeout=30)
+        assert run.returncode == 0
+        assert seen.left == []

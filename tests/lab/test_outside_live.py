@@ -115,7 +115,7 @@ def test_the_api_server_dials_no_service_or_pod_but_asks_the_proxy(lab: Lab, mad
     metadata = {"name": name}
     hooks = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": metadata, "webhooks": [hook]}  # fmt: skip
     made.append(ObjectRef.of(lab.api.create(hooks)))
-    with pytest.raises(ApiError, match="failed calling webhook.*Forbidden"):
+    with pytest.raises(ApiError, match=r"failed calling webhook.*Forbidden"):
         ask_until_refused(lab)
     assert f"{service.name}.{NAMESPACE}.svc:443" in lab.outside.hosts()
 

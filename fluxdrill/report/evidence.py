@@ -1,0 +1,97 @@
+"""What is collected at the moment of a failure, before anything is torn down. Never a Secret's data, always masked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from fluxdrill.flux.kinds import EVENT, HELM_RELEASE, RECONCILED
+from fluxdrill.kube.view import View
+from fluxdrill.lab.lab import Lab
+from fluxdrill.model.clock import Instant
+from fluxdrill.model.conditions import conditions
+from fluxdrill.model.kstatus import Status, flux_readiness, is_static
+from fluxdrill.model.redaction import Redactor
+from fluxdrill.model.refs import ObjectRef
+
+LOG_LINES = 12
+LINE_LIMIT = 400
+OBJECTS = 12
+TRANSITIONS = 20
+
+Section = tuple[str, str]
+
+
+def collect(lab: Lab, *, since: Instant) -> list[Section]:
+    """Return titled texts: objects that are not Ready, warnings, last transitions, Helm history, controllers' errors.
+
+    `since` bounds what is taken from timeline and logs: the start of the failed test.
+    """
+    redact = Redactor(lab.secrets)
+    view = lab.store.view()
+    sections = [
+        ("Not Ready", "\n".join(_not_ready(view))),
+        ("Last transitions", "\n".join(_transitions(lab, since))),
+        ("Warning events", "\n".join(_warnings(view))),
+        ("Helm history", "\n".join(_history(view))),
+        *((f"Log of {name}", text) for name, text in _logs(lab, since)),
+    ]
+    return [(title, redact(text)) for title, text in sections if text]
+
+
+def _not_ready(view: View) -> Iterator[str]:
+    objects = [obj for kind in RECONCILED for obj in view.list(kind)]
+    waiting = [obj for obj in objects if not is_static(obj) and flux_readiness(obj).status is not Status.CURRENT]
+    for obj in waiting[:OBJECTS]:
+        yield str(ObjectRef.of(obj))
+        for one in conditions(obj):
+            when = one.last_transition.strftime("%H:%M:%S") if one.last_transition else "?"
+            yield f"  {one.type}={one.status} {one.reason} since {when}: {_flat(one.message)}"
+    if len(waiting) > OBJECTS:
+        yield f"and {len(waiting) - OBJECTS} more"
+
+
+def _transitions(lab: Lab, since: Instant) -> Iterator[str]:
+    found = [one for one in lab.store.timeline.since(since) if one.ref.kind != "Event"]
+    for one in found[-TRANSITIONS:]:
+        yield _flat(f"{one.at.since(since):8.2f} s  {one}")
+
+
+def _warnings(view: View) -> Iterator[str]:
+    for event in view.list(EVENT):
+        if event.get("type") == "Warning":
+            about = event.get("involvedObject", {})
+            name = f"{about.get('kind')}/{about.get('namespace', '')}/{about.get('name')}"
+            yield _flat(f"{name}: {event.get('reason')} (x{event.get('count') or 1}): {event.get('message', '')}")
+
+
+def _history(view: View) -> Iterator[str]:
+    for release in view.list(HELM_RELEASE):
+        for one in release.get("status", {}).get("history") or ():
+            version, status, chart = one.get("version"), one.get("status"), one.get("chartVersion")
+            yield f"{ObjectRef.of(release)}: revision {version} {status} (chart {chart}, {one.get('action', '?')})"
+
+
+def _logs(lab: Lab, since: Instant) -> Iterator[Section]:
+    """Yield the errors that Flux's controllers logged since then, newest last."""
+    start = since.utc.isoformat()[:19]
+    for name, process in lab.flux.items():
+        lines = [text for line in process.tail() if (text := _error(line, start))]
+        if lines:
+            yield name, "\n".join(lines[-LOG_LINES:])
+
+
+def _error(line: str, start: str) -> str:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return ""
+    if not isinstance(entry, dict) or entry.get("level") != "error" or str(entry.get("ts", ""))[:19] < start:
+        return ""
+    about = "/".join(str(entry.get(key, "")) for key in ("controllerKind", "namespace", "name"))
+    return _flat(f"{str(entry['ts'])[11:19]} {about}: {entry.get('msg', '')}: {entry.get('error', '')}")
+
+
+def _flat(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat[:LINE_LIMIT]
