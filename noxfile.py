@@ -30,7 +30,7 @@ def suites(session: nox.Session) -> None:
     """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    session.run("pytest", *(session.posargs or ["suites"]))
+    session.run("pytest", "--lab-reports=reports", *(session.posargs or ["suites"]))
 
 
 @nox.session

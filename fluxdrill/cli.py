@@ -230,6 +230,8 @@ def run(argv: list[str]) -> int:
         if debug:
             raise
         errors.print(f"fluxdrill: unexpected {type(error).__name__}: {error}", markup=False)
-        errors.print("  This is a defect of fluxdrill. Run it again with --debug and report what it prints.", markup=False)
+        errors.print(
+            "  This is a defect of fluxdrill. Run it again with --debug and report what it prints.", markup=False
+        )
         return ExitCode.HARNESS_ERROR
     return int(result or 0)

@@ -20,3 +20,11 @@ RECONCILED = (KUSTOMIZATION, HELM_RELEASE, *SOURCES, *IMAGES, RECEIVER)
 """Kinds that a Flux controller reconciles and reports conditions of (Alert and Provider have no status)."""
 
 EVENT = GroupKind("", "Event")
+
+WORKLOADS = (
+    GroupKind("apps", "Deployment"),
+    GroupKind("batch", "Job"),
+    GroupKind("", "Pod"),
+    GroupKind("", "PersistentVolumeClaim"),
+)
+"""What Flux brings up, as far as a failure's evidence shows it."""

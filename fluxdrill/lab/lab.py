@@ -22,6 +22,7 @@ from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.controllers import READY_DEADLINE, Addresses, ControllerHome, Pace, controllers
 from fluxdrill.flux.install import controller_kubeconfig, install_crds, install_identities
+from fluxdrill.flux.kinds import EVENT, RECONCILED, WORKLOADS
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.wait import all_current, wait_for
 from fluxdrill.kube.watch import Store
@@ -227,6 +228,8 @@ class Lab:
         self.flux = controllers(home, self._addresses, self.spec.pace)
         self.proxy.process.wait_ready(READY_DEADLINE)
         start_all(self.flux.values())
+        for kind in (*RECONCILED, EVENT, *WORKLOADS):
+            self.store.follow(kind)
 
     def _kubeconfig(self, controller: str) -> Path:
         return controller_kubeconfig(

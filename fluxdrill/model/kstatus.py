@@ -125,7 +125,8 @@ def flux_readiness(obj: KubeObject | None) -> Result:
         return _NOT_FOUND
     try:
         stale = None if is_static(obj) else _stale(obj)
-        return stale or _generic(obj) or _by_condition(obj, "Ready") or _NOTHING_AGAINST_IT
+        result = stale or _generic(obj) or _by_condition(obj, "Ready") or _NOTHING_AGAINST_IT
+        return (_own_words(obj) or result) if result.status is Status.IN_PROGRESS else result
     except MalformedError as error:
         return _unreadable(error)
 
@@ -188,6 +189,18 @@ def _by_condition(obj: KubeObject, wanted: str) -> Result | None:
         if one.type == wanted:
             done = one.status is ConditionStatus.TRUE
             return current(f"{wanted} is True") if done else in_progress(one.reason, one.message)
+    return None
+
+
+def _own_words(obj: KubeObject) -> Result | None:
+    """Return what the controller itself says against the current generation.
+
+    It knows better than "not observed": observedGeneration stays behind while a Kustomization fails.
+    """
+    generation = optional_integer(obj, "metadata.generation")
+    for one in checked_conditions(obj):
+        if one.type == "Ready" and one.status is ConditionStatus.FALSE and one.observed_generation == generation:
+            return in_progress(one.reason, one.message)
     return None
 
 

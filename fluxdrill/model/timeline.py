@@ -75,8 +75,13 @@ class Transition:
         return _state(self) == _state(earlier)
 
     def __str__(self) -> str:
-        state = "deleted" if self.kind is Change.DELETED else str(self.status)
-        return f"{self.at.utc:%H:%M:%S.%f} {self.ref} {state}"
+        return f"{self.at.utc:%H:%M:%S.%f} {self.ref} {self._state()}"
+
+    def _state(self) -> str:
+        if self.kind is Change.DELETED:
+            return "deleted"
+        ready = next((one for one in self.conditions if one.type == "Ready"), None)
+        return f"Ready={ready.status} {ready.reason}: {ready.message.strip()}" if ready else str(self.status)
 
 
 def _state(one: Transition) -> tuple[object, ...]:

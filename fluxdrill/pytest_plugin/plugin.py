@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fluxdrill.errors import FluxdrillError
 from fluxdrill.progress import TerminalProgress
 from fluxdrill.pytest_plugin import options
 from fluxdrill.pytest_plugin.options import OPTIONS, REPORTS, read
@@ -76,8 +77,11 @@ def pytest_runtest_makereport(
     if report.failed:
         from fluxdrill.pytest_plugin.recording import message_of  # noqa: PLC0415
 
-        report.user_properties.append(("message", message_of(call, report)))
-        report.sections.extend(_evidence(item.config, call))
+        message = message_of(call, report)
+        report.user_properties.append(("message", message))
+        if isinstance(call.excinfo.value if call.excinfo else None, FluxdrillError):
+            report.longrepr = f"{_place(item, call)}\n{message}"
+        report.sections.extend(_evidence(item.config, call, item.name))
     return report
 
 
@@ -148,11 +152,18 @@ def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
     return running
 
 
-def _evidence(config: pytest.Config, call: pytest.CallInfo[Any]) -> list[tuple[str, str]]:
+def _place(item: pytest.Item, call: pytest.CallInfo[Any]) -> str:
+    """Return the line of the test that failed: our own error says the rest better than a traceback of our code."""
+    entries = call.excinfo.traceback if call.excinfo is not None else []
+    own = [entry for entry in entries if Path(str(entry.path)) == item.path]
+    return f"{item.path.name}:{own[-1].lineno + 1}: {str(own[-1].statement).strip()}" if own else item.nodeid
+
+
+def _evidence(config: pytest.Config, call: pytest.CallInfo[Any], test: str) -> list[tuple[str, str]]:
     """Return what the running labs say; a lab that cannot be read says why instead."""
-    from fluxdrill.errors import FluxdrillError  # noqa: PLC0415
     from fluxdrill.model.clock import SYSTEM_CLOCK, Instant  # noqa: PLC0415
     from fluxdrill.report.evidence import collect  # noqa: PLC0415
+    from fluxdrill.report.graph import of_view  # noqa: PLC0415
 
     now = SYSTEM_CLOCK.now()
     began = Instant(now.monotonic - call.duration, now.utc.fromtimestamp(call.start, now.utc.tzinfo))
@@ -162,6 +173,9 @@ def _evidence(config: pytest.Config, call: pytest.CallInfo[Any]) -> list[tuple[s
             continue
         try:
             found += [(f"{title} ({running.lab_id})", text) for title, text in collect(running, since=began)]
+            if (journal := config.stash.get(_JOURNAL, None)) is not None:
+                title = f"What waited for what when {test} failed"
+                journal.tell("graph", **of_view(running.store.view(), title=title, lab=running.lab_id))
         except FluxdrillError as error:
             found.append((f"No evidence of {running.lab_id}", str(error)))
     return found

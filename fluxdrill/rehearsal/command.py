@@ -11,7 +11,7 @@ from typing import Any
 
 from fluxdrill.errors import ExitCode, UsageError
 from fluxdrill.flux.bootstrap import ROOT, Sync, bootstrap
-from fluxdrill.flux.kinds import EVENT, RECONCILED
+from fluxdrill.flux.kinds import RECONCILED
 from fluxdrill.kube.errors import ApiError
 from fluxdrill.kube.wait import DeviatedTimeoutError, ready, wait_for
 from fluxdrill.lab.lab import GIT_USER, Lab, LabSpec, Observer
@@ -134,8 +134,6 @@ def _plant(lab: Lab, objects: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cold_start(lab: Lab, served: Served, path: str, profile: Profile, cap: float, progress: Progress) -> _Run:
-    for kind in (*RECONCILED, EVENT):
-        lab.store.follow(kind)
     settling = Settling()
     began = time.monotonic()
     base = Sync(

@@ -19,6 +19,8 @@ LINE_LIMIT = 400
 OBJECTS = 12
 TRANSITIONS = 20
 
+_UNSAID = ("Event", "CustomResourceDefinition")
+
 Section = tuple[str, str]
 
 
@@ -52,9 +54,14 @@ def _not_ready(view: View) -> Iterator[str]:
 
 
 def _transitions(lab: Lab, since: Instant) -> Iterator[str]:
-    found = [one for one in lab.store.timeline.since(since) if one.ref.kind != "Event"]
-    for one in found[-TRANSITIONS:]:
-        yield _flat(f"{one.at.since(since):8.2f} s  {one}")
+    lines: list[str] = []
+    last: dict[ObjectRef, str] = {}
+    for one in lab.store.timeline.since(since):
+        state = str(one).partition(" ")[2]
+        if one.ref.kind not in _UNSAID and last.get(one.ref) != state:
+            last[one.ref] = state
+            lines.append(_flat(f"{one.at.since(since):.2f} s  {state}"))
+    yield from lines[-TRANSITIONS:]
 
 
 def _warnings(view: View) -> Iterator[str]:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
+
+from fluxdrill.flux.kinds import HELM_RELEASE, KUSTOMIZATION, RECONCILED
+from fluxdrill.kube.discovery import GroupKind
+from fluxdrill.kube.view import View
+from fluxdrill.model.conditions import dependencies
+from fluxdrill.model.refs import ObjectRef
+from fluxdrill.rehearsal.outcome import judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +36,19 @@ def layout(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[Plac
         members = sorted(name for one in generation for name in circles.nodes[one]["members"])
         placed.extend(Placed(name, column, row) for row, name in enumerate(members))
     return tuple(placed)
+
+
+def of_view(view: View, *, title: str, lab: str) -> dict[str, Any]:
+    """Return the journal entry of what waits for what at this moment: Kustomizations and HelmReleases, by dependsOn."""
+    objects = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
+    found = judge(objects, parents={}, depends_on={}, since={}).findings
+    shown = {ref: obj for ref, obj in objects.items() if GroupKind.of(ref) in (KUSTOMIZATION, HELM_RELEASE)}
+    wanted = {ref: dependencies(obj) for ref, obj in shown.items()}
+    names = {str(ref) for ref in (*shown, *(one for refs in wanted.values() for one in refs))}
+    return {
+        "title": title,
+        "lab": lab,
+        "nodes": sorted(names),
+        "edges": sorted((str(before), str(ref)) for ref, refs in wanted.items() for before in refs),
+        "states": {str(ref): str(found[ref].state) for ref in shown},
+    }

@@ -48,7 +48,7 @@
     holder.append(picture);
     return holder;
   }
-  for (const graph of data.graphs) if (graph.nodes.length) $("graphs").append(drawGraph(graph));
+  for (const graph of data.graphs.slice(0, 4)) if (graph.nodes.length) $("graphs").append(drawGraph(graph));
 
   const W = 1000;
   const x = (t) => (Math.min(Math.max(t, 0), total) / total) * W;
@@ -91,7 +91,7 @@
       const line = el("button", { class: "row", type: "button", title: row.object }, el("span", {}, row.object));
       line.row = row;
       line.addEventListener("click", () => detail(row.object, ["second", "status", "reason", "message"], row.segments.map((s) => [seconds(s[0]), S[s[1]], S[s[2]], S[s[3]]])));
-      lazily.observe(line);
+      if (parts.length < 60) line.append(bar(row)); else lazily.observe(line);
       parts.push(line);
     }
     $("rows").replaceChildren(...parts);

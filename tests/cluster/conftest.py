@@ -1,4 +1,4 @@
-"""A runtime folder of its own for every test here, and nothing left in it."""
+"""A runtime folder of its own for tests that ask for one, and nothing left in it."""
 
 from __future__ import annotations
 

@@ -70,15 +70,16 @@ def test_a_block_is_freed_when_its_owner_is_killed() -> None:
         wait_until(lambda: is_free(first))
 
 
-def test_a_busy_port_is_passed_over(few_blocks: int) -> None:
+def test_a_port_that_became_busy_is_passed_over(few_blocks: int) -> None:
+    block = reserve()
     with listen(few_blocks + 2):
-        block = reserve()
         assert [block.take(), block.take()] == [few_blocks + 1, few_blocks + 3]
-        block.release()
+    block.release()
 
 
-def test_a_block_whose_first_port_is_busy_is_passed_over(few_blocks: int) -> None:
-    with listen(few_blocks):
+@pytest.mark.parametrize("busy", [0, 1, BLOCK - 1])
+def test_a_block_with_a_busy_port_is_passed_over(few_blocks: int, busy: int) -> None:
+    with listen(few_blocks + busy):
         block = reserve()
         assert block.first == few_blocks + BLOCK
         block.release()

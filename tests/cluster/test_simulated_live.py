@@ -60,21 +60,12 @@ class Place:
         return next(one.at for one in seen if one.status.status is Status.CURRENT).since(seen[0].at)
 
 
-@pytest.fixture(scope="module")
-def emptied(lab: Lab) -> Iterator[list[ObjectRef]]:
-    """Namespaces that are gone when the module ends: each takes Kubernetes 5 to 10 s, all together not longer."""
-    refs: list[ObjectRef] = []
-    yield refs
-    wait_for(lab.store, all_of(*map(absent, refs)), deadline=60, what="the end of the namespaces")
-
-
 @pytest.fixture
-def place(lab: Lab, emptied: list[ObjectRef]) -> Iterator[Place]:
+def place(lab: Lab) -> Iterator[Place]:
     """A fresh namespace, deleted behind the test."""
     made = Place(lab)
     yield made
-    lab.api.delete(made.ref)
-    emptied.append(made.ref)
+    lab.api.delete(made.ref)  # nobody waits for it: it takes Kubernetes 5 to 10 s
 
 
 @pytest.mark.ci
@@ -229,13 +220,16 @@ def test_a_claim_told_so_stays_pending_and_keeps_its_pod_from_running(place: Pla
     place.wait(all_of(ready(pending), ready(waiting)), "both, once the claim may bind", deadline=40)
 
 
-def test_volumes_are_not_left_behind_by_a_namespace(place: Place) -> None:
-    refs = [place.create(claim(f"data-{number}")) for number in range(3)]
-    place.wait(all_of(*map(ready, refs)), "the claims")
-    ours = {place.lab.api.get(ref)["spec"]["volumeName"] for ref in refs}
-    for ref in refs:
-        place.lab.api.delete(ref)
-    place.wait(none(VOLUMES, lambda it: it["metadata"]["name"] in ours, "volume left"), "the end of all volumes")
+def test_a_namespace_goes_with_its_pods_and_volumes(lab: Lab) -> None:
+    place = Place(lab)
+    pods = [place.create(pod(f"pod-{number}")) for number in range(3)]
+    claims = [place.create(claim(f"data-{number}")) for number in range(3)]
+    place.wait(all_of(*map(ready, pods + claims)), "pods and claims")
+    volumes = {place.lab.api.get(ref)["spec"]["volumeName"] for ref in claims}
+    assert len(volumes) == 3
+    place.lab.api.delete(place.ref)
+    place.wait(all_of(*map(absent, [place.ref, *pods, *claims])), "the end of the namespace", deadline=60)
+    place.wait(none(VOLUMES, lambda it: it["metadata"]["name"] in volumes, "volume left"), "the end of its volumes")
 
 
 def test_a_node_that_was_given_up_comes_back(place: Place) -> None:

@@ -213,11 +213,18 @@ def test_a_paused_program_is_not_ready(make: Make) -> None:
     process.wait_ready(5)
 
 
-def test_a_silent_program_and_a_missing_log_are_said(make: Make) -> None:
+def test_a_program_that_said_nothing_has_no_last_words(make: Make) -> None:
     process = make("import time; time.sleep(60)")
-    assert process.last_words() == "(no log)"
+    assert (process.tail(), process.last_words()) == ([], "(it said nothing)")
     process.start()
-    assert process.last_words() == "(it said nothing)"
+    assert (process.tail(), process.last_words()) == ([], "(it said nothing)")
+
+
+def test_the_tail_of_a_long_log_is_cut_at_its_size(make: Make) -> None:
+    process = begun(make("print('x' * 5000)\nprint('up')\nimport time\ntime.sleep(60)"))
+    assert process.tail() == ["x" * 5000, "up"]
+    assert process.tail(1000) == ["x" * 996, "up"]
+    assert process.last_words() == "x" * 400 + " / up"
 
 
 def test_a_program_that_is_not_there_is_said(runtime: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_conditions_and_the_last_transitions_are_shown() -> None:
     shown = lines[lines.index("Last transitions:") + 1 :]
     assert len(shown) == LAST_TRANSITIONS
     assert shown[-1].startswith("  3.0 s ago: ")
-    assert "InProgress (R7)" in shown[-1]
+    assert "Ready=False R7" in shown[-1]
 
 
 def test_since_is_when_the_present_status_and_reason_began() -> None:

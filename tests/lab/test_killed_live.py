@@ -111,13 +111,6 @@ def run_to(moment: str, runtime: Path) -> Iterator[tuple[subprocess.Popen[str], 
         assert run.poll() is not None, "the test ended it"
 
 
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "runtime"
-    monkeypatch.setenv("FLUXDRILL_RUNTIME", str(root))
-    return root
-
-
 def trace(folder: Path) -> Trace:
     pids = marked(folder)
     return Trace(folder, pids, listening(pids))

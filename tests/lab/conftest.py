@@ -1,0 +1,7 @@
+"""Fixtures of the tests of labs."""
+
+from __future__ import annotations
+
+from tests.cluster.conftest import runtime
+
+__all__ = ["runtime"]
