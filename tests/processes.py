@@ -18,11 +18,10 @@ def python(code: str) -> list[str]:
 
 
 @contextmanager
-def running(argv: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program until the block ends; it has printed its first line by then."""
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stdin=subprocess.PIPE, env=environment or None, text=True
-    ) as one:
+def running(argv: list[str], *, fds: tuple[int, ...] = (), **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program, which inherits the descriptors `fds`, until the block ends."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdout=pipe, stdin=pipe, env=environment or None, text=True, pass_fds=fds) as one:
         try:
             yield one
         finally:

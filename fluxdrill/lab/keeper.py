@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from fluxdrill.cluster import leases
-from fluxdrill.errors import FluxdrillError, HarnessError
+from fluxdrill.errors import FluxdrillError, HarnessError, RefusedError
 from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.progress import Progress
 
@@ -69,16 +71,29 @@ def up(*, hours: float, progress: Progress) -> leases.Lease:
 
 
 def down(lab_id: str) -> None:
-    """End a kept lab in order, whatever state it is in; raises UsageError for an unknown one."""
+    """End a kept lab in order, whatever state it is in.
+
+    Raises UsageError for an unknown lab and RefusedError for one that belongs to a run, such as pytest, that lives.
+    """
     lease = leases.find_lease(lab_id)
-    if lease.alive:
-        owner = psutil.Process(lease.owner)
-        owner.terminate()
-        try:
-            owner.wait(DOWN_DEADLINE)
-        except psutil.TimeoutExpired:
-            owner.kill()
+    if lease.alive and not lease.kept:
+        raise RefusedError(f"{lab_id} belongs to a run that lives (pid {lease.owner}).", hint="End that run instead.")
+    with suppress(psutil.NoSuchProcess):
+        _end(lease)
     leases.remove(lab_id)
+
+
+def _end(lease: leases.Lease) -> None:
+    if not lease.alive:
+        return
+    owner = psutil.Process(lease.owner)
+    owner.terminate()
+    deadline = time.monotonic() + DOWN_DEADLINE
+    while lease.alive:
+        if time.monotonic() > deadline:
+            owner.kill()
+            return
+        time.sleep(0.05)
 
 
 def kubeconfig(lease: leases.Lease) -> Path:

@@ -165,7 +165,7 @@ def test_a_wait_survives_and_sees_the_change_behind_the_silence_once(
 
 def test_a_wait_that_is_not_met_says_so_after_the_disturbance(quiet: Lab) -> None:
     with waits(quiet) as start:
-        wrong = [start(one, deadline=20) for one in (present(NOWHERE), absent(ANCHOR), turned("never"))]
+        wrong = [start(one, deadline=12) for one in (present(NOWHERE), absent(ANCHOR), turned("never"))]
         kill_api(quiet)
         for one in wrong:
             with pytest.raises(DeviatedTimeoutError, match=r"The API server was silent for \d"):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from filelock import FileLock
 
+from fluxdrill.errors import HarnessError
 from fluxdrill.process import run
 from fluxdrill.toolchain.build import ensure
 from fluxdrill.toolchain.catalog import Binary, Catalog
@@ -77,7 +80,7 @@ def test_a_build_shows_a_bar_that_grows_and_a_line_that_stays(hello: Binary, mon
     )
     told = Recorded()
     ensure(progress=told, catalog=Catalog((hello,)))
-    counts = [int(text.partition("] ")[2].partition("] ")[2].partition("/")[0]) for text in told.updates if "/" in text[15:] and "packages  " in text]
+    counts = [int(found[1]) for text in told.updates if (found := re.search(r"\] (\d+)/\d+ packages  ", text))]
     assert counts == sorted(set(counts))
     assert len(counts) >= 2
     assert told.updates[0] == "[1/1] hello: resolving packages"
@@ -153,17 +156,16 @@ def test_an_entry_that_lost_its_program_is_built_anew(hello: Binary) -> None:
 
 def test_two_processes_at_once_build_once_and_both_have_it(hello: Binary, cache: Path) -> None:
     cache.mkdir()
-    with FileLock(cache / "build.lock"), builder(hello) as first, builder(hello) as second:
-        for one in (first, second):
-            assert line(one.stdout) == "note Another fluxdrill builds the toolchain; waiting for it."
-        both = (first, second)
+    with ExitStack() as stack:
+        with FileLock(cache / "build.lock"):
+            both = [stack.enter_context(builder(hello)) for _ in range(2)]
+            for one in both:
+                assert line(one.stdout) == "note Another fluxdrill builds the toolchain; waiting for it."
         # from here on nothing holds them back
-        lock = FileLock(cache / "build.lock")
-    words = [one.communicate(timeout=60)[0].splitlines()[-1] for one in both]
+        words = [one.communicate(timeout=60)[0].splitlines()[-1] for one in both]
     assert sorted(words) == ["built 0", "built 1"]
     assert [one.returncode for one in both] == [0, 0]
     assert locate(hello).origin is Origin.CACHE
-    del lock
 
 
 def test_a_killed_build_leaves_no_process_and_no_entry_and_the_next_one_sweeps(
@@ -188,7 +190,7 @@ def test_a_killed_build_leaves_no_process_and_no_entry_and_the_next_one_sweeps(
 
 def test_a_program_that_does_not_compile_leaves_nothing_and_says_what_go_said(hello: Binary, cache: Path) -> None:
     (hello.folder / "hello" / "main.go").write_text("package main\n\nfunc main() { missing() }\n")
-    with pytest.raises(Exception, match=r"Building hello v1\.2\.3 failed: .*undefined: missing"):
+    with pytest.raises(HarnessError, match=r"Building hello v1\.2\.3 failed: .*undefined: missing"):
         ensure(catalog=Catalog((hello,)))
     assert list(entry(hello).parent.iterdir()) == []
 
