@@ -77,7 +77,7 @@ def test_a_broken_script_would_be_noticed(browser: str, tmp_path: Path) -> None:
 
 def test_text_of_a_cluster_is_shown_and_never_run(browser: str, tmp_path: Path) -> None:
     evil = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
-    entries = run(transition(1, f"K/n/{evil}", "False", message=evil), test(evil, "failed", message=evil))
+    entries = run(transition(1, f"K/n/{evil}", "False", message=evil), case(evil, "failed", message=evil))
     page, console = opened(browser, render(entries), tmp_path)
     assert console == ""
     assert "<title>owned" not in page
