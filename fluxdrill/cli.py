@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from fluxdrill import __version__
-from fluxdrill.errors import ExitCode, FluxdrillError
+from fluxdrill.errors import ExitCode, FluxdrillError, UsageError
 from fluxdrill.progress import TerminalProgress
 
 app = typer.Typer(
@@ -24,7 +25,9 @@ app = typer.Typer(
 )
 toolchain = typer.Typer(no_args_is_help=True, help="The pinned programs a lab is made of.")
 app.add_typer(toolchain, name="toolchain")
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+TYPER_INTERRUPTED = 130
+"""What typer turns a KeyboardInterrupt into; no command of ours ends with it."""
 
 
 @app.callback()
@@ -43,27 +46,35 @@ def version() -> None:
 
 @toolchain.command("list")
 def toolchain_list() -> None:
-    """List every pinned program: version, where it comes from, and why an external one was passed over."""
-    from fluxdrill.toolchain.catalog import BINARIES
-    from fluxdrill.toolchain.store import locate
+    """List every pinned program and file set: version, where it is, and why a ready binary was passed over."""
+    from fluxdrill.toolchain.catalog import PINNED
+    from fluxdrill.toolchain.store import Origin, locate
 
-    table = Table("program", "version", "from", "path", box=None, pad_edge=False)
-    for one in BINARIES:
-        place = locate(one)
-        table.add_row(one.name, one.version, place.origin.value, place.remark or str(place.path))
-    out.print(table)
+    places = [locate(item) for item in PINNED]
+    table = Table("name", "version", "from", "path", box=None, pad_edge=False)
+    for place in places:
+        missing = place.origin is Origin.MISSING
+        table.add_row(place.item.name, place.item.version, place.origin.value, "-" if missing else str(place.path))
+    _show(table)
+    for remark in (remark for place in places for remark in place.remarks):
+        out.print(f"note: {remark}")
+    if missing_count := sum(place.origin is Origin.MISSING for place in places):
+        out.print(f"{missing_count} of {len(places)} missing: run `fluxdrill toolchain build`.")
 
 
 @toolchain.command("build")
 def toolchain_build(names: Annotated[list[str] | None, typer.Argument(help="Programs; default: all.")] = None) -> None:
     """Build what is missing; a second call finds everything and builds nothing."""
     from fluxdrill.toolchain.build import ensure
+    from fluxdrill.toolchain.store import cache_root, cache_size
 
     with TerminalProgress().running() as progress:
         tools, built = ensure(names or None, progress=progress)
-    total = sum(one.seconds for one in built)
-    size = sum(path.stat().st_size for path in tools.binaries.values()) / 2**20
-    out.print(f"{len(tools.binaries)} programs ready ({size:.0f} MiB), {len(built)} built in {total:.0f} s.")
+    made = f"{len(built)} made in {sum(one.seconds for one in built):.0f} s" if built else "nothing to build"
+    out.print(
+        f"{len(tools.binaries)} programs and {len(tools.files)} file sets ready, {made}; "
+        f"the cache {cache_root()} holds {cache_size() / 2**20:.0f} MiB."
+    )
 
 
 @toolchain.command("path")
@@ -118,7 +129,7 @@ def list_labs() -> None:
     for lease in found:
         state = f"pid {lease.owner}" if lease.alive else "gone: run `fluxdrill reap`"
         table.add_row(lease.lab_id, state, "kept" if lease.kept else "run", str(keeper.kubeconfig(lease)))
-    out.print(table)
+    _show(table)
 
 
 @app.command()
@@ -159,6 +170,7 @@ def rehearse(
     reports: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
 ) -> None:
     """Cold-start a repository in an empty lab and say how far it comes, what blocks it and what waits behind."""
+    _require_place(json_file)
     from fluxdrill.rehearsal.command import run_rehearsal
     from fluxdrill.report.folder import RunFolder
     from fluxdrill.report.rehearsed import tell
@@ -177,7 +189,7 @@ def rehearse(
         )
     verdict = tell(folder.journal, result.data, result.text)
     page = folder.finish(verdict=verdict)
-    out.print(result.text, markup=False)
+    out.print(result.text)
     out.print(f"\nReport: {page}", markup=False)
     if json_file is not None:
         json_file.write_text(json.dumps(result.data, indent=1) + "\n", encoding="utf-8")
@@ -191,6 +203,7 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Labs started for lab_start.", min=1)] = 5,
 ) -> None:
     """Measure lab start, wait latency, memory and four labs at once on this machine."""
+    _require_place(json_file)
     from fluxdrill.lab.bench import measure, table
 
     with TerminalProgress().running() as progress:
@@ -198,6 +211,19 @@ def bench(
     out.print(table(figures))
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _show(table: Table) -> None:
+    """Print a table as wide as it is: a path cut short is of no use, and a terminal wraps it by itself."""
+    Console(width=10_000, highlight=False, markup=False, emoji=False).print(table)
+
+
+def _require_place(file: Path | None) -> None:
+    """Refuse, before the work, a file that could not be written after it."""
+    if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+        raise UsageError(
+            f"{file} cannot be written: its folder does not exist.", hint="Name a file in a folder that does."
+        )
 
 
 def main() -> None:
@@ -208,30 +234,32 @@ def main() -> None:
 def run(argv: list[str]) -> int:
     """Run the command line `argv`; return the exit code, with errors told in plain words on standard error."""
     debug = "--debug" in argv  # wherever it stands, also behind a command
-    argv = [word for word in argv if word != "--debug"]
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        result = app(argv, standalone_mode=False)
+        result = app([word for word in argv if word != "--debug"], prog_name="fluxdrill", standalone_mode=False)
     except FluxdrillError as error:
-        if debug:
-            raise
-        errors.print(f"fluxdrill: {error.problem}", markup=False)
-        if error.hint:
-            errors.print(f"  {error.hint}", markup=False)
-        return error.exit_code
+        return _tell(error.problem, error.hint, error.exit_code, debug=debug)
     except TyperException as error:
-        errors.print(f"fluxdrill: {error.format_message()}", markup=False)
-        errors.print("  See `fluxdrill --help`.", markup=False)
-        return ExitCode.USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        errors.print("fluxdrill: interrupted.", markup=False)
-        return ExitCode.INTERRUPTED
-    except Exception as error:  # the last place: a defect must still end in words and an exit code
-        if debug:
-            raise
-        errors.print(f"fluxdrill: unexpected {type(error).__name__}: {error}", markup=False)
-        errors.print(
-            "  This is a defect of fluxdrill. Run it again with --debug and report what it prints.", markup=False
-        )
-        return ExitCode.HARNESS_ERROR
+        if not error.format_message():  # the help was wanted, or stands there instead of a message
+            return ExitCode.USAGE
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "fluxdrill"
+        return _tell(error.format_message(), f"See `{command} --help`.", ExitCode.USAGE, debug=debug)
+    except typer.Abort:
+        result = TYPER_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last place: a defect must still end in words and an exit code
+        hint = "This is a defect of fluxdrill. Run it again with --debug and report what it prints."
+        return _tell(f"unexpected {type(error).__name__}: {error}", hint, ExitCode.HARNESS_ERROR, debug=debug)
+    if result == TYPER_INTERRUPTED:
+        return _tell("interrupted.", "", ExitCode.INTERRUPTED, debug=False)
     return int(result or 0)
+
+
+def _tell(problem: str, hint: str, code: ExitCode, *, debug: bool) -> ExitCode:
+    """Say on standard error what is wrong and what to do, after the traceback if it is wanted; return `code`."""
+    if debug:
+        traceback.print_exc()
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    errors.print(f"fluxdrill: {problem}")
+    if hint:
+        errors.print(f"  {hint}")
+    return code

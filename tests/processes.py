@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
@@ -18,10 +19,12 @@ def python(code: str) -> list[str]:
 
 
 @contextmanager
-def running(argv: list[str], *, fds: tuple[int, ...] = (), **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program, which inherits the descriptors `fds`, until the block ends."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, stdout=pipe, stdin=pipe, env=environment or None, text=True, pass_fds=fds) as one:
+def running(
+    argv: list[str], *, env: Mapping[str, str] | None = None, fds: tuple[int, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program, which inherits the descriptors `fds`, until the block ends; `env` is added to the environment."""
+    pipe, environment = subprocess.PIPE, {**os.environ, **(env or {})}
+    with subprocess.Popen(argv, stdout=pipe, stdin=pipe, env=environment, text=True, pass_fds=fds) as one:
         try:
             yield one
         finally:

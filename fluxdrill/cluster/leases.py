@@ -135,7 +135,7 @@ def remove(lab_id: str) -> Reaped:
 
 
 def _kill_all(lab_id: str) -> int:
-    killed = 0
+    killed: set[int] = set()
     end = time.monotonic() + KILL_DEADLINE
     # in rounds: a process may have forked between the look and the kill
     while processes := _processes_by_lab().get(lab_id, []):
@@ -144,9 +144,9 @@ def _kill_all(lab_id: str) -> int:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-                killed += 1
+                killed.add(process.pid)
         psutil.wait_procs(processes, timeout=0.05)
-    return killed
+    return len(killed)
 
 
 def _delete(folder: Path) -> None:

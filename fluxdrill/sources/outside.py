@@ -44,7 +44,7 @@ class Outside:
         self._wanted: list[Wanted] = []
         self._lock = threading.Lock()
         self._server = _Server((HOST, port), self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="outside", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="outside", daemon=True)
 
     def __enter__(self) -> Self:
         """Begin to listen."""

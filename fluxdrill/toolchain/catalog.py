@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +88,17 @@ class Catalog:
     binaries: tuple[Binary, ...]
     files: tuple[FileSet, ...] = ()
 
+    def __iter__(self) -> Iterator[Binary | FileSet]:
+        """Yield the binaries, then the file sets."""
+        yield from self.binaries
+        yield from self.files
+
     def find(self, name: str) -> Binary | FileSet:
         """Return what is called `name`; raises UsageError for a name that is not pinned."""
-        items: list[Binary | FileSet] = [*self.binaries, *self.files]
-        for candidate in items:
+        for candidate in self:
             if candidate.name == name:
                 return candidate
-        known = ", ".join(one.name for one in items)
+        known = ", ".join(one.name for one in self)
         raise UsageError(f"There is no pinned program or file set called {name!r}.", hint=f"Known: {known}.")
 
 

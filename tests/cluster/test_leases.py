@@ -52,14 +52,14 @@ def processes() -> Iterator[ExitStack]:
 
 
 def part_of(lab_id: str, processes: ExitStack) -> int:
-    process = processes.enter_context(running(SLEEP, **{**os.environ, **marker(lab_id)}))
+    process = processes.enter_context(running(SLEEP, env=marker(lab_id)))
     assert line(process.stdout) == "up"
     return process.pid
 
 
 def owned(processes: ExitStack, *arguments: str) -> tuple[subprocess.Popen[str], str, int]:
     """Start an owner of a lab with one process; return the owner, the lab's id and the process's pid."""
-    owner = processes.enter_context(running([*python(OWNER), *arguments], **os.environ))
+    owner = processes.enter_context(running([*python(OWNER), *arguments]))
     lab_id, pid = line(owner.stdout).split()
     return owner, lab_id, int(pid)
 
@@ -102,7 +102,7 @@ def test_reaping_twice_and_at_once_is_safe(runtime: Path, processes: ExitStack) 
     owner.kill()
     owner.wait()
     code = "from fluxdrill.cluster.leases import reap\nprint(len(reap()))"
-    rivals = [processes.enter_context(running(python(code), **os.environ)) for _ in range(3)]
+    rivals = [processes.enter_context(running(python(code))) for _ in range(3)]
     assert [one.wait(20) for one in rivals] == [0, 0, 0]
     assert sum(int(line(one.stdout)) for one in rivals) >= 1
     assert reap() == []
@@ -158,7 +158,7 @@ def test_removing_one_lab_leaves_the_other(runtime: Path, processes: ExitStack) 
 
 
 def test_a_paused_process_is_removed_too(runtime: Path, processes: ExitStack) -> None:
-    process = processes.enter_context(running(SLEEP, **{**os.environ, **marker("lab-a")}))
+    process = processes.enter_context(running(SLEEP, env=marker("lab-a")))
     line(process.stdout)
     process.send_signal(signal.SIGSTOP)
     remove("lab-a")

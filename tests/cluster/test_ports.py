@@ -56,7 +56,7 @@ def test_no_block_left_is_said_and_a_released_one_is_free_again(few_blocks: int)
 def test_another_process_cannot_take_the_same_block_whatever_its_runtime_folder(tmp_path: Path) -> None:
     mine = reserve()
     try:
-        with running(python(OWNER), FLUXDRILL_RUNTIME=str(tmp_path)) as other:
+        with running(python(OWNER), env={"FLUXDRILL_RUNTIME": str(tmp_path)}) as other:
             assert int(line(other.stdout)) != mine.first
     finally:
         mine.release()

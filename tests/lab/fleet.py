@@ -1,28 +1,24 @@
-"""A small Git repository served by a lab, and Flux objects that are made from it."""
+"""A small Git repository that a lab serves to its own Flux."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from fluxdrill.flux import NAMESPACE
-from fluxdrill.flux.bootstrap import GIT_REPOSITORY, Sync, bootstrap
+from fluxdrill.flux.bootstrap import Sync, bootstrap
 from fluxdrill.lab.lab import GIT_USER, Lab
 from fluxdrill.model.refs import ObjectRef
 from tests.sources.git_client import commit, git
 
-Document = dict[str, Any]
-
 
 class Fleet:
-    """A repository `fleet` whose folders become Kustomizations; its commits are pushed at once."""
+    """A repository `fleet` whose folder `root` Flux applies; its commits are pushed at once."""
 
     def __init__(self, lab: Lab, work: Path) -> None:
         self._lab = lab
         self._work = work
         self._bare = lab.git_root / "fleet.git"
         git(work.parent, "init", "--quiet", "--initial-branch=main", str(work))
-        self.put("root/namespace.yaml", config_map("root", "1"))
+        self.put("root/first.yaml", config_map("root", "1"))
         git(work.parent, "clone", "--quiet", "--bare", str(work), str(self._bare))
         git(work, "remote", "add", "origin", str(self._bare))
         sync = Sync(
@@ -45,18 +41,6 @@ class Fleet:
             git(self._work, "push", "--quiet", "origin", "main")
         return made
 
-    def kustomization(self, name: str, path: str) -> ObjectRef:
-        """Create a Kustomization of a folder of the repository."""
-        spec = {
-            "interval": "10m",
-            "retryInterval": "2s",
-            "timeout": "30s",
-            "path": f"./{path}",
-            "prune": True,
-            "sourceRef": {"kind": "GitRepository", "name": GIT_REPOSITORY.name},
-        }
-        return ObjectRef.of(self._lab.api.create(_flux_object("Kustomization", name, spec)))
-
 
 def config_map(name: str, value: str, namespace: str = "default") -> str:
     """Return a ConfigMap as YAML."""
@@ -69,8 +53,3 @@ def config_map(name: str, value: str, namespace: str = "default") -> str:
 def config_map_ref(name: str, namespace: str = "default") -> ObjectRef:
     """Return the reference of such a ConfigMap."""
     return ObjectRef("", "ConfigMap", namespace, name)
-
-
-def _flux_object(kind: str, name: str, spec: Document) -> Document:
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": kind, "metadata": metadata, "spec": spec}

@@ -101,7 +101,7 @@ def test_a_paused_keeper_goes_down_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_kept_lab_ends_by_itself_when_its_time_is_over() -> None:
     reading, writing = os.pipe()
-    with running([sys.executable, "-c", _KEEPER, str(writing)], fds=(writing,), **os.environ) as keeper:
+    with running([sys.executable, "-c", _KEEPER, str(writing)], fds=(writing,)) as keeper:
         os.close(writing)
         with os.fdopen(reading) as told:
             assert '"ready": "lab-' in told.read()

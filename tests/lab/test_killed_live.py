@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -102,8 +101,7 @@ def listening(pids: frozenset[int] | None = None) -> frozenset[int]:
 @contextmanager
 def run_to(moment: str, runtime: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a run in a runtime folder of its own and read until it is at `moment`; yield it and its lab's folder."""
-    environment = {**os.environ, "FLUXDRILL_RUNTIME": str(runtime)}
-    with running([*python(RUN), moment], **environment) as run:
+    with running([*python(RUN), moment], env={"FLUXDRILL_RUNTIME": str(runtime)}) as run:
         folder = Path(line(run.stdout))
         words = iter(lambda: line(run.stdout), "")
         assert moment in words, "the run ended before that moment"
@@ -149,8 +147,7 @@ def test_the_labs_own_reaper_removes_everything(runtime: Path, moment: str, at_l
 
 @pytest.mark.parametrize("program", ["etcd", "kube-apiserver", "helm-controller"])
 def test_it_also_does_while_a_program_starts(runtime: Path, program: str) -> None:
-    environment = {**os.environ, "FLUXDRILL_RUNTIME": str(runtime)}
-    with running([*python(RUN), "nowhere"], **environment) as run:
+    with running([*python(RUN), "nowhere"], env={"FLUXDRILL_RUNTIME": str(runtime)}) as run:
         wait_until(lambda: bool(list(runtime.glob(f"labs/lab-*/logs/{program}.log"))), within=30)
         folder = next((runtime / "labs").glob("lab-*"))
         kill(run)
