@@ -204,11 +204,12 @@ def bench(
 ) -> None:
     """Measure lab start, wait latency, memory and four labs at once on this machine."""
     _require_place(json_file)
-    from fluxdrill.lab.bench import measure, table
+    from fluxdrill.lab.bench import Conditions, measure, table
 
+    conditions = Conditions.now()
     with TerminalProgress().running() as progress:
         figures = measure(only=only, rounds=rounds, progress=progress)
-    out.print(table(figures))
+    _show(table(figures, conditions))
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

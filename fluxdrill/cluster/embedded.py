@@ -80,6 +80,11 @@ class EmbeddedCluster:
         return self._authority.files.certificate
 
     @property
+    def audit_log(self) -> Path:
+        """Where the API server writes its audit log, if it is asked to."""
+        return self.folder / "logs" / "audit.log"
+
+    @property
     def api_address(self) -> str:
         """host:port of the API server."""
         return f"{HOST}:{self._api_port}"
@@ -176,7 +181,7 @@ class EmbeddedCluster:
             return []
         policy = self.folder / "audit-policy.yaml"
         policy.write_text(_AUDIT_POLICY, encoding="utf-8")
-        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'logs' / 'audit.log'}"]
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
     def _controller_manager(self) -> Supervised:
         kubeconfig = self._identity("controller-manager", "system:kube-controller-manager", ("system:masters",))

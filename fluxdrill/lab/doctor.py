@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -17,8 +16,9 @@ from fluxdrill.cluster.ports import FIRST, reserve
 from fluxdrill.errors import FluxdrillError, HarnessError
 from fluxdrill.lab.lab import LAB_BINARIES
 from fluxdrill.process import run
-from fluxdrill.toolchain.catalog import PINNED, Binary
+from fluxdrill.toolchain.catalog import PINNED, Binary, FileSet
 from fluxdrill.toolchain.golang import require_go
+from fluxdrill.toolchain.gomod import read_module
 from fluxdrill.toolchain.store import Origin, cache_root, locate, writable
 
 PYTHON = (3, 11)
@@ -81,23 +81,23 @@ def _git() -> str:
 
 
 def _programs() -> str:
-    missing = missing_programs()
+    missing = _missing()
     if not missing:
-        return f"all {len(LAB_BINARIES)} programs of a lab are built (cache {cache_root()})"
-    wanted = max((one.module.go for one in missing), key=_numbers)
+        return f"all {len(LAB_BINARIES)} programs of a lab are there (cache {cache_root()})"
+    wanted = max((read_module(one.folder).go for one in missing), key=_numbers)
     go = require_go(wanted)  # its own error says what to install
-    return f"{go.version.replace('go', 'Go ')} will build {len(missing)} missing programs on first use"
+    return f"{go.version.replace('go', 'Go ')} will get {len(missing)} missing programs and file sets on first use"
 
 
-def missing_programs() -> list[Binary]:
-    """Return the programs of a lab that are neither in the cache nor given from outside."""
-    found = [locate(PINNED.find(name)) for name in LAB_BINARIES]
-    return [one.item for one in found if one.origin is Origin.MISSING and isinstance(one.item, Binary)]
+def _missing() -> list[Binary | FileSet]:
+    """Return the programs and file sets of a lab that are neither in the cache nor given from outside."""
+    wanted = [*map(PINNED.find, LAB_BINARIES), *PINNED.files]
+    return [one.item for one in map(locate, wanted) if one.origin is Origin.MISSING]
 
 
 def _disk() -> str:
     cache = writable(cache_root())
-    needed = COLD_BUILD if missing_programs() else WARM
+    needed = COLD_BUILD if _missing() else WARM
     free = shutil.disk_usage(cache).free
     if free < needed:
         raise HarnessError(
@@ -141,9 +141,9 @@ def _inotify() -> str:
     return f"{free} of {limit} inotify instances free"
 
 
-def _inotify_used() -> int:
+def _inotify_used(pid: str = "[0-9]*") -> int:
     count = 0
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for link in Path("/proc").glob(f"{pid}/fd/*"):
         try:
             count += "inotify" in str(link.readlink())
         except OSError:  # gone, or somebody else's

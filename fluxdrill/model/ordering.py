@@ -88,6 +88,13 @@ def prove(
     if slack < 0:
         why = f"{edge.dependent} wrote {first.ref} {-slack:.3f} s before {edge.dependency} was Ready"
         return EdgeProof(edge, Proof.VIOLATED, why, slack)
+    return _in_order(edge, transitions, ready, first, slack)
+
+
+def _in_order(
+    edge: Edge, transitions: Sequence[Transition], ready: Transition, first: Write, slack: float
+) -> EdgeProof:
+    """Judge an edge whose times are in order: was that the dependency's doing, and are they exact?"""
     if ready.seen is not Seen.WATCH:
         return EdgeProof(edge, Proof.UNPROVED, f"when {edge.dependency} became Ready is not known exactly", slack)
     if not _waited(edge, transitions, before=first.at):

@@ -129,7 +129,6 @@ def test_an_image_that_cannot_be_pulled_is_waited_for_and_told_in_an_event(place
     place.wait(some(EVENTS, tells, "event"), "the event")
 
 
-@pytest.mark.ci
 def test_jobs_complete_and_fail_after_their_time(place: Place) -> None:
     by_default = place.create(job("default"))
     completing = place.create(job("completing", Behaviour.COMPLETE, after="2s"))

@@ -31,7 +31,6 @@ def ports(lab: Lab) -> set[str]:
     return {part.split("/")[0].split(",")[0].split()[0] for part in words.split("127.0.0.1:")[1:]}
 
 
-@pytest.mark.ci
 def test_two_labs_share_nothing_and_one_survives_the_other() -> None:
     with ThreadPoolExecutor() as pool:
         one, two = pool.map(Lab.start, [LabSpec(flux=False), LabSpec(flux=False)])

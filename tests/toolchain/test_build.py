@@ -181,12 +181,25 @@ def test_a_killed_build_leaves_no_process_and_no_entry_and_the_next_one_sweeps(
         os.killpg(process.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(lives, children)), within=30)
     (partial,) = shelf.iterdir()
-    # Go did not go on to the end: it has removed its temporary files and written no program
-    assert [path.name for path in partial.rglob("*")] == [".scratch"]
+    assert partial.name.startswith(".partial-")
+    # Go did not go on to the end, and its own temporary files are in the folder that will be swept
+    assert [path.name for path in partial.iterdir()] == [".scratch"]
     assert locate(hello).origin is Origin.MISSING
 
     _, built = ensure(catalog=Catalog((hello,)))
     assert (len(built), list(shelf.iterdir())) == (1, [entry(hello)])
+
+
+def test_go_ends_with_the_process_that_runs_it(hello: Binary, tmp_path: Path) -> None:
+    # one that downloads for long and says nothing, so that no broken pipe ends it
+    os.mkfifo(tmp_path / "pid")
+    busy = f'[ "$1" = env ] || {{ echo $$ > {tmp_path}/pid; exec sleep 60; }}'
+    go = script(tmp_path / "bin" / "go", busy, "echo go1.99.1", "echo local")
+    with builder(hello, PATH=f"{go.parent}{os.pathsep}{os.environ['PATH']}") as process:
+        pid = int((tmp_path / "pid").read_text())
+        assert lives(pid)
+        process.kill()
+    wait_until(lambda: not lives(pid))
 
 
 def test_a_program_that_does_not_compile_leaves_nothing_and_says_what_go_said(hello: Binary, cache: Path) -> None:
