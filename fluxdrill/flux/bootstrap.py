@@ -25,10 +25,12 @@ class Sync:
     interval: str = "10m0s"
     retry_interval: str = ""
     timeout: str = ""
+    name: str = "flux-system"
+    """Name of all three objects; another one syncs a further repository beside the bootstrapped one."""
 
 
 def bootstrap(api: Api, sync: Sync) -> None:
-    """Apply Secret, GitRepository and Kustomization `flux-system`."""
+    """Apply Secret, GitRepository and Kustomization of the sync's name (`flux-system`)."""
     if sync.username:
         api.apply(_secret(sync))
     api.apply(_git_repository(sync))
@@ -39,7 +41,7 @@ def _secret(sync: Sync) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "flux-system", "namespace": NAMESPACE},
+        "metadata": {"name": sync.name, "namespace": NAMESPACE},
         "stringData": {"username": sync.username, "password": sync.password},
     }
 
@@ -47,11 +49,11 @@ def _secret(sync: Sync) -> dict[str, object]:
 def _git_repository(sync: Sync) -> dict[str, object]:
     spec: dict[str, object] = {"interval": sync.git_interval, "ref": {"branch": sync.branch}, "url": sync.url}
     if sync.username:
-        spec["secretRef"] = {"name": "flux-system"}
+        spec["secretRef"] = {"name": sync.name}
     return {
         "apiVersion": "source.toolkit.fluxcd.io/v1",
         "kind": "GitRepository",
-        "metadata": {"name": GIT_REPOSITORY.name, "namespace": NAMESPACE},
+        "metadata": {"name": sync.name, "namespace": NAMESPACE},
         "spec": spec,
     }
 
@@ -61,7 +63,7 @@ def _kustomization(sync: Sync) -> dict[str, object]:
         "interval": sync.interval,
         "path": sync.path if sync.path.startswith("./") else f"./{sync.path}",
         "prune": True,
-        "sourceRef": {"kind": "GitRepository", "name": GIT_REPOSITORY.name},
+        "sourceRef": {"kind": "GitRepository", "name": sync.name},
     }
     if sync.retry_interval:
         spec["retryInterval"] = sync.retry_interval
@@ -70,6 +72,6 @@ def _kustomization(sync: Sync) -> dict[str, object]:
     return {
         "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
         "kind": "Kustomization",
-        "metadata": {"name": ROOT.name, "namespace": NAMESPACE},
+        "metadata": {"name": sync.name, "namespace": NAMESPACE},
         "spec": spec,
     }

@@ -13,7 +13,7 @@ import pytest
 from fluxdrill.cluster.embedded import EmbeddedOptions
 from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.predicates import at_revision
-from fluxdrill.kube.wait import all_current, condition, wait_for
+from fluxdrill.kube.wait import condition, wait_for
 from fluxdrill.lab.audit import read_writes
 from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.model.ordering import Edge, Proof, Write, overlap, prove
@@ -41,9 +41,9 @@ class Brought:
 def chain(request: pytest.FixtureRequest) -> Iterator[Brought]:
     """Bring the chain up in a lab of its own that keeps an audit log."""
     with start(request.config, LabSpec(cluster=EmbeddedOptions(audit=True))) as lab:
-        fleet = Fleet(lab, "chain", tuple(LINKS.values()))
+        fleet = Fleet(lab, *LINKS.values())
         fleet.bootstrap()
-        wait_for(lab.store, all_current(EVERY), deadline=90, what="the whole chain to be Ready", fail_fast=False)
+        fleet.wait_ready()
         yield Brought(lab, fleet, read_writes(lab.cluster.audit_log, lab.api.discovery.all()))
 
 
