@@ -26,6 +26,7 @@ from fluxdrill.flux.kinds import EVENT, RECONCILED, WORKLOADS
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.wait import all_current, wait_for
 from fluxdrill.kube.watch import Store
+from fluxdrill.lab import confinement
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.refs import Resource
 from fluxdrill.model.timeline import Gap, Transition, WatchLoss
@@ -218,6 +219,8 @@ class Lab:
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {MARKER: self.lab_id}}},
             field_manager="fluxdrill-lab",
         )
+        for policy in confinement.policies():
+            self.api.apply(policy)
         self.store.follow(CRDS)
         definitions = install_crds(self.api, self.tools)
         wait_for(self.store, all_current(definitions), deadline=30, what="Flux CRDs established")

@@ -117,6 +117,11 @@ def _kubernetes(name: str) -> Binary:
     return _binary("kubernetes/v1.36", name, f"k8s.io/kubernetes/cmd/{name}", "--version", stamps=_KUBERNETES_STAMPS)
 
 
+def _sealed_secrets(name: str, command: str) -> Binary:
+    package = f"github.com/bitnami-labs/sealed-secrets/cmd/{command}"
+    return _binary("sealed-secrets", name, package, "--version", stamps=("main.VERSION={bare}",))
+
+
 BINARIES: tuple[Binary, ...] = (
     _binary("etcd", "etcd", "go.etcd.io/etcd/server/v3", "--version"),
     _kubernetes("kube-apiserver"),
@@ -138,6 +143,8 @@ BINARIES: tuple[Binary, ...] = (
         stamps=("github.com/Shopify/toxiproxy/v2.Version={bare}",),
     ),
     _binary("kustomize", "kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+    _sealed_secrets("sealed-secrets-controller", "controller"),
+    _sealed_secrets("kubeseal", "kubeseal"),
 )
 
 FILE_SETS: tuple[FileSet, ...] = (
@@ -149,6 +156,12 @@ FILE_SETS: tuple[FileSet, ...] = (
     ),
     FileSet(
         "flux-rbac", modules_root() / "flux/distribution", "github.com/fluxcd/flux2/v2", ("manifests/rbac/*.yaml",)
+    ),
+    FileSet(
+        "sealed-secrets-crds",
+        modules_root() / "sealed-secrets",
+        "github.com/bitnami-labs/sealed-secrets",
+        ("helm/sealed-secrets/crds/*.yaml",),
     ),
     FileSet("kwok-stages", modules_root() / "kwok", "sigs.k8s.io/kwok", ("kustomize/stage/**/*.yaml",)),
 )
