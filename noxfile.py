@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import nox
 from nox.command import CommandFailed
 
@@ -78,6 +81,29 @@ def rehearse(session: nox.Session) -> None:
     session.install("-e", ".")
     fluxdrill(session, "toolchain", "build")
     fluxdrill(session, "rehearse", *session.posargs)
+
+
+@nox.session
+def allure(session: nox.Session) -> None:
+    """Render the newest run's Allure results to one HTML file, trackers off (needs Node's npx)."""
+    results = Path("reports/latest/allure-results")
+    if not results.is_dir():
+        session.error("There are no Allure results in reports/latest: run `nox -s suites` first.")
+    if shutil.which("npx") is None:
+        session.error("npx is missing: install Node.js 20 or newer. The page in reports/latest/index.html needs none.")
+    # only the allure2 report honours this switch; the default one embeds a tracker
+    env = {"ALLURE_NO_ANALYTICS": "true"}
+    command = (
+        "npx",
+        "--yes",
+        "allure@3.18",
+        "allure2",
+        "--single-file",
+        str(results),
+        "-o",
+        str(results.parent / "allure"),
+    )
+    session.run(*command, env=env, external=True)
 
 
 @nox.session

@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LABS], config.stash[_STARTS] = [], []
     if (worker := getattr(config, "workerinput", None)) is not None:
         if folder := worker.get("fluxdrill_folder"):
+            _direct(config, Path(folder))
             from fluxdrill.pytest_plugin.recording import worker_journal  # noqa: PLC0415
 
             config.stash[_JOURNAL] = worker_journal(Path(folder), worker["workerid"])
@@ -50,8 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
         recording = Recording(config, Path(root))
         config.stash[_RECORDING], config.stash[_JOURNAL] = recording, recording.journal
         config.pluginmanager.register(recording, "fluxdrill-recording")
-        if not config.option.xmlpath:
-            config.option.xmlpath = str(recording.folder.path / "junit.xml")
+        _direct(config, recording.folder.path)
+
+
+def _direct(config: pytest.Config, folder: Path) -> None:
+    """Have JUnit and Allure write into the run's folder, unless the call names another place."""
+    if not config.option.xmlpath and not hasattr(config, "workerinput"):
+        config.option.xmlpath = str(folder / "junit.xml")
+    if config.pluginmanager.hasplugin("allure_pytest") and not config.option.allure_report_dir:
+        config.option.allure_report_dir = str(folder / "allure-results")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -81,7 +89,9 @@ def pytest_runtest_makereport(
         report.user_properties.append(("message", message))
         if isinstance(call.excinfo.value if call.excinfo else None, FluxdrillError):
             report.longrepr = f"{_place(item, call)}\n{message}"
-        report.sections.extend(_evidence(item.config, call, item.name))
+        evidence = _evidence(item.config, call, item.name)
+        report.sections.extend(evidence)
+        _attach(item.config, evidence)
     return report
 
 
@@ -150,6 +160,15 @@ def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
     if journal is not None:
         journal.tell("lab", lab=running.lab_id, seconds=round(running.seconds, 2))
     return running
+
+
+def _attach(config: pytest.Config, evidence: list[tuple[str, str]]) -> None:
+    """Attach the evidence to the Allure result, where Allure records."""
+    if config.pluginmanager.hasplugin("allure_pytest") and config.option.allure_report_dir:
+        import allure  # noqa: PLC0415 - an optional companion
+
+        for title, text in evidence:
+            allure.attach(text, name=title, attachment_type=allure.attachment_type.TEXT)
 
 
 def _place(item: pytest.Item, call: pytest.CallInfo[Any]) -> str:

@@ -13,6 +13,7 @@ from fluxdrill.cluster import leases
 
 pytestmark = pytest.mark.live
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "broken-chain"
 SEEDS = Path(__file__).resolve().parents[2] / "docs" / "examples" / "seeds"
 
 LAYER = """\
@@ -50,7 +51,8 @@ def good(name: str) -> str:
 
 def rehearse(source: Path, tmp_path: Path, *options: str, path: str = "clusters/lab") -> tuple[int, dict[str, Any]]:
     out = tmp_path / "result.json"
-    code = run(["rehearse", str(source), "--path", path, "--json", str(out), *options])
+    reports = ["--reports", str(tmp_path / "reports")]
+    code = run(["rehearse", str(source), "--path", path, "--json", str(out), *reports, *options])
     return code, json.loads(out.read_text(encoding="utf-8"))
 
 
@@ -64,6 +66,15 @@ def test_a_repository_that_comes_up_converges_with_exit_code_0(tmp_path: Path) -
     code, data = rehearse(source, tmp_path)
     assert (code, data["verdict"], data["first_blocker"]) == (0, "converged", None)
     assert states(data) == {"flux-system": "ready", "infra": "ready", "apps": "ready"}
+
+
+@pytest.mark.ci
+def test_the_example_of_the_docs_fails_as_the_docs_say(tmp_path: Path) -> None:
+    code, data = rehearse(EXAMPLE, tmp_path)
+    assert (code, data["verdict"]) == (1, "blocked")
+    assert data["first_blocker"]["subject"] == "ConfigMap/networking/infra-configs"
+    assert data["first_blocker"]["behind"] == ["Kustomization/flux-system/apps"]
+    assert data["seeds_wanted"] == ["Namespace networking"]
 
 
 @pytest.mark.ci
@@ -148,13 +159,15 @@ def test_a_wrong_call_is_told_in_one_sentence_with_exit_code_4_and_leaves_nothin
 ) -> None:
     monkeypatch.setenv("FLUXDRILL_RUNTIME", str(tmp_path / "runtime"))
     source = make(tmp_path)
-    code = run(["rehearse", str(source), "--path", "clusters/lab", *options])
+    reports = tmp_path / "reports"
+    code = run(["rehearse", str(source), "--path", "clusters/lab", "--reports", str(reports), *options])
     told = capsys.readouterr().err
     assert code == 4, told
     assert words in told
     assert "Traceback" not in told
     assert len(told.strip().splitlines()) <= 2
     assert leases.leases() == []
+    assert not list(reports.glob("*"))
 
 
 @pytest.mark.ci

@@ -1,18 +1,18 @@
-from __future__ import annotations
+"""The real kustomize, as the toolchain built it."""
 
-import os
-import shutil
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 
+from fluxdrill.errors import HarnessError
 from fluxdrill.repository.kustomize import KustomizeBuilder
+from fluxdrill.toolchain.build import path_of
 
 
 @pytest.fixture(scope="session")
 def kustomize() -> KustomizeBuilder:
-    """The real kustomize."""
-    program = os.environ.get("FLUXDRILL_KUSTOMIZE") or shutil.which("kustomize")
-    if not program:
-        pytest.skip("there is no kustomize: build the toolchain, or name one with FLUXDRILL_KUSTOMIZE")
-    return KustomizeBuilder(Path(program))
+    """Return a builder with the pinned kustomize."""
+    try:
+        return KustomizeBuilder(path_of("kustomize"))
+    except HarnessError as error:
+        pytest.skip(f"{error.problem} {error.hint}")
