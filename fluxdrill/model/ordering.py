@@ -94,7 +94,7 @@ def prove(
 def _in_order(
     edge: Edge, transitions: Sequence[Transition], ready: Transition, first: Write, slack: float
 ) -> EdgeProof:
-    """Judge an edge whose times are in order: was that the dependency's doing, and are they exact?"""
+    """Judge an edge whose times are in order by whether that was the dependency's doing and they are exact."""
     if ready.seen is not Seen.WATCH:
         return EdgeProof(edge, Proof.UNPROVED, f"when {edge.dependency} became Ready is not known exactly", slack)
     if not _waited(edge, transitions, before=first.at):
