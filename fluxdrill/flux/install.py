@@ -10,15 +10,12 @@ from typing import Any
 import yaml
 
 from fluxdrill.cluster.kubeconfig import write_kubeconfig
-from fluxdrill.errors import HarnessError
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.kube.api import Api
+from fluxdrill.kube.tokens import service_account_token
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.toolchain.build import Tools
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
-
-TOKEN_LIFETIME = 7 * 24 * 3600
-"""Seconds a controller's ServiceAccount token is asked for; a lab is not meant to live longer."""
 
 _LABELS = {"app.kubernetes.io/part-of": "flux", "app.kubernetes.io/instance": NAMESPACE}
 
@@ -44,18 +41,7 @@ def install_crds(api: Api, tools: Tools) -> list[ObjectRef]:
 
 def controller_kubeconfig(api: Api, name: str, *, path: Path, server: str, authority: Path) -> Path:
     """Write the kubeconfig of controller `name`: its own ServiceAccount's token, its own server address."""
-    answer = api.request(
-        "POST",
-        f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}/token",
-        body={
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": TOKEN_LIFETIME},
-        },
-    )
-    token = answer.get("status", {}).get("token")
-    if not isinstance(token, str):
-        raise HarnessError(f"The API server gave no token for ServiceAccount {NAMESPACE}/{name}.")
+    token = service_account_token(api, NAMESPACE, name)
     return write_kubeconfig(path, server=server, authority=authority, identity=token, namespace=NAMESPACE)
 
 

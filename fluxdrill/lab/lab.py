@@ -16,7 +16,7 @@ from typing import Self
 from fluxdrill.cluster import leases, simulated
 from fluxdrill.cluster.apiproxy import ApiProxy
 from fluxdrill.cluster.embedded import BINARIES, EmbeddedCluster, EmbeddedOptions
-from fluxdrill.cluster.ports import reserve
+from fluxdrill.cluster.ports import PortBlock, reserve
 from fluxdrill.cluster.reaper import Reaper
 from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.flux import NAMESPACE
@@ -24,19 +24,23 @@ from fluxdrill.flux.controllers import READY_DEADLINE, Addresses, ControllerHome
 from fluxdrill.flux.install import controller_kubeconfig, install_crds, install_identities
 from fluxdrill.flux.kinds import EVENT, RECONCILED, WORKLOADS
 from fluxdrill.kube.api import Api
-from fluxdrill.kube.wait import all_current, wait_for
+from fluxdrill.kube.discovery import GroupKind
+from fluxdrill.kube.wait import all_current, ready, wait_for
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab import confinement
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.refs import Resource
 from fluxdrill.model.timeline import Gap, Transition, WatchLoss
 from fluxdrill.progress import Progress, Silent
+from fluxdrill.sealedsecrets import controller, sealing
+from fluxdrill.sealedsecrets.controller import SealedSecretsController
 from fluxdrill.sources.git import GitServer
 from fluxdrill.sources.outside import Outside
 from fluxdrill.toolchain.build import Tools, ensure
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
+SEALED_SECRET = GroupKind(sealing.GROUP, sealing.KIND)
 LAB_BINARIES = (*BINARIES, "toxiproxy-server", *FLUX_CONTROLLERS)
 GIT_USER = "flux"
 MARKER = "fluxdrill.dev/lab"
@@ -49,9 +53,10 @@ Observer = Callable[[str, Transition | Gap | WatchLoss], None]
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """What a lab is made of; `pace` is how fast the controllers retry."""
+    """What a lab is made of; `pace` is how fast the controllers retry, `sealed_secrets` adds that controller and a key."""
 
     flux: bool = True
+    sealed_secrets: bool = False
     pace: Pace = field(default_factory=Pace)
     cluster: EmbeddedOptions = field(default_factory=EmbeddedOptions)
     kept: bool = False
@@ -81,6 +86,7 @@ class Lab:
         self._began = time.monotonic()
         self.start_times: dict[str, float] = {}
         self.flux: dict[str, Supervised] = {}
+        self._confided: tuple[str, ...] = ()
         with ExitStack() as stack:
             self._take_place(stack)
             self._stack = stack.pop_all()
@@ -107,7 +113,7 @@ class Lab:
             options=self.spec.cluster,
         )
         self.proxy = ApiProxy(
-            FLUX_CONTROLLERS,
+            [*FLUX_CONTROLLERS, *self._optional_programs(self.spec)],
             upstream=self.cluster.api_address,
             folder=self.folder,
             lab_id=self.lab_id,
@@ -115,6 +121,7 @@ class Lab:
             ports=ports,
         )
         self._addresses = Addresses.take(ports)
+        self.sealed_secrets = self._sealed_secrets(ports) if self.spec.sealed_secrets else None
 
     @classmethod
     def start(
@@ -133,8 +140,9 @@ class Lab:
         and whatever `prepare` raises; nothing is left behind then.
         """
         progress = progress or Silent()
-        tools, _ = ensure(LAB_BINARIES, progress=progress)
-        lab = cls(spec or LabSpec(), tools, progress, observer=observer)
+        spec = spec or LabSpec()
+        tools, _ = ensure([*LAB_BINARIES, *cls._optional_programs(spec)], progress=progress)
+        lab = cls(spec, tools, progress, observer=observer)
         try:
             if prepare is not None:
                 prepare(lab.git_root)
@@ -165,12 +173,17 @@ class Lab:
     @property
     def processes(self) -> dict[str, Supervised]:
         """Every process of the lab by name."""
-        return {**self.flux, "toxiproxy": self.proxy.process, **self.cluster.processes}
+        sealed = {self.sealed_secrets.process.name: self.sealed_secrets.process} if self.sealed_secrets else {}
+        return {**self.flux, **sealed, "toxiproxy": self.proxy.process, **self.cluster.processes}
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not stand in any text about this lab."""
-        return (self.password,)
+        return (self.password, *self._confided)
+
+    def confide(self, values: Iterable[str]) -> None:
+        """Add to the `secrets` of this lab."""
+        self._confided += tuple(values)
 
     @property
     def kubeconfig(self) -> Path:
@@ -193,6 +206,8 @@ class Lab:
         self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=observe))
         self.git = self._stack.enter_context(self._git_server())
         self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
+        if self.sealed_secrets is not None:
+            self._step("sealing key and sealed-secrets", partial(self._start_sealed_secrets, self.sealed_secrets))
         if self.spec.flux:
             self._step("Flux API", self._install_flux)
             self._step("Flux controllers", self._start_flux)
@@ -212,6 +227,26 @@ class Lab:
         self.proxy.process.start()
         for obj in simulated.objects():
             self.api.apply(obj)
+
+    @staticmethod
+    def _optional_programs(spec: LabSpec) -> list[str]:
+        return [controller.NAME] if spec.sealed_secrets else []
+
+    def _sealed_secrets(self, ports: PortBlock) -> SealedSecretsController:
+        server = self.proxy.server(controller.NAME)
+        home = controller.ControllerHome(
+            self.folder, self.lab_id, self.tools, server, self.cluster.authority, self.outside.environment
+        )
+        return SealedSecretsController(home, ports)
+
+    def _start_sealed_secrets(self, part: SealedSecretsController) -> None:
+        part.install(self.api)
+        self.store.follow(CRDS)
+        wait_for(self.store, ready(controller.CRD), deadline=30, what="the CRD of SealedSecret")
+        self.proxy.process.wait_ready(READY_DEADLINE)
+        part.process.start()
+        part.process.wait_ready(READY_DEADLINE)
+        self.store.follow(SEALED_SECRET)
 
     def _install_flux(self) -> None:
         install_identities(self.api, self.tools)
