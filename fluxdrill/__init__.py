@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 
-__version__ = version("fluxdrill")
+def version() -> str:
+    """Return fluxdrill's version."""
+    # imported late: the reaper beside every lab imports this package and needs no version
+    from importlib import metadata  # noqa: PLC0415
+
+    return metadata.version("fluxdrill")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from fluxdrill import __version__
+import fluxdrill
 from fluxdrill.errors import ExitCode, FluxdrillError, UsageError
 from fluxdrill.progress import TerminalProgress
 
@@ -41,7 +41,7 @@ def options(
 @app.command()
 def version() -> None:
     """Print fluxdrill's version."""
-    out.print(__version__)
+    out.print(fluxdrill.version())
 
 
 @toolchain.command("list")

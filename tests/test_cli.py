@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxdrill import __version__, cli
+from fluxdrill import cli, version
 from fluxdrill.errors import ExitCode, HarnessError, ProductDeviatedError, RefusedError
 from fluxdrill.toolchain.catalog import PINNED, Binary
 from fluxdrill.toolchain.store import EXTERNAL_VARIABLES, entry
@@ -46,7 +46,7 @@ def outcome(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert outcome(["version"], capsys) == (0, f"{__version__}\n", "")
+    assert outcome(["version"], capsys) == (0, f"{version()}\n", "")
 
 
 @pytest.mark.parametrize(

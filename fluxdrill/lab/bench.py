@@ -18,7 +18,7 @@ from typing import TypedDict
 import psutil
 from rich.table import Table
 
-from fluxdrill import __version__
+import fluxdrill
 from fluxdrill.errors import UsageError
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.bootstrap import ROOT, Sync, bootstrap
@@ -97,7 +97,7 @@ class Conditions:
         """Look at this machine."""
         pins = {one.name: one.version for one in PINNED}
         versions = (
-            f"fluxdrill {__version__}, Kubernetes {pins['kube-apiserver']}, etcd {pins['etcd']}, "
+            f"fluxdrill {fluxdrill.version()}, Kubernetes {pins['kube-apiserver']}, etcd {pins['etcd']}, "
             f"Flux {pins['flux-rbac']}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
         )
         return cls(os.cpu_count() or 1, os.getloadavg()[0], versions)

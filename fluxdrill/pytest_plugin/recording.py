@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill import __version__
+import fluxdrill
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.report.folder import RunFolder
 from fluxdrill.report.journal import Journal
@@ -89,7 +89,7 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 def _facts() -> dict[str, Any]:
     return {
-        "fluxdrill": __version__,
+        "fluxdrill": fluxdrill.version(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "simulated": ["pods and their node (kwok)", "volumes"],

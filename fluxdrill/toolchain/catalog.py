@@ -163,7 +163,6 @@ FILE_SETS: tuple[FileSet, ...] = (
         "github.com/bitnami-labs/sealed-secrets",
         ("helm/sealed-secrets/crds/*.yaml",),
     ),
-    FileSet("kwok-stages", modules_root() / "kwok", "sigs.k8s.io/kwok", ("kustomize/stage/**/*.yaml",)),
 )
 
 PINNED = Catalog(BINARIES, FILE_SETS)

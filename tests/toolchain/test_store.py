@@ -115,7 +115,7 @@ def test_the_path_of_what_is_not_built_is_an_error_that_says_how_to_build(hello:
 
 
 def test_an_unknown_name_is_a_usage_error_that_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"called 'etdc'.*etcd, kube-apiserver.*kwok-stages") as caught:
+    with pytest.raises(UsageError, match=r"called 'etdc'.*etcd, kube-apiserver.*flux-rbac") as caught:
         path_of("etdc")
     assert caught.value.exit_code is ExitCode.USAGE
 

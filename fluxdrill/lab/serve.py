@@ -1,0 +1,136 @@
+"""Serve a repository to a lab's own Flux: copy, profile, sealing, bootstrap, and waiting until all of it is Ready.
+
+In two steps for callers that want to look at the copy before a lab runs (`prepare`, `sync`), in one for the others
+(`serve`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fluxdrill.flux import NAMESPACE
+from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT, Sync, bootstrap
+from fluxdrill.flux.operations import reconcile
+from fluxdrill.flux.predicates import at_revision
+from fluxdrill.kube.wait import Predicate, WaitResult, all_current, all_of, wait_for
+from fluxdrill.lab.lab import GIT_USER, Lab
+from fluxdrill.lab.profiles import sync_of
+from fluxdrill.model.refs import ObjectRef
+from fluxdrill.repository.kustomize import KustomizeBuilder
+from fluxdrill.repository.profile import Profile, ProfileReport, apply_profile
+from fluxdrill.repository.source import Served, commit_files, export, open_source, require_folder, tip
+from fluxdrill.repository.tree import Expected, expected
+from fluxdrill.sealedsecrets.keys import SealingKey
+from fluxdrill.sealedsecrets.placeholders import Planted, seal_placeholders
+from fluxdrill.sealedsecrets.sealing import GROUP as SEALED_SECRETS
+from fluxdrill.toolchain.build import ensure
+
+OPEN_DEADLINE = 300.0
+REPOSITORY = "fleet.git"
+ENDPOINTS = ObjectRef("", "ConfigMap", NAMESPACE, "lab-endpoints")
+"""Where the lab's servers are, for `substituteFrom`: a repository's own bytes are the same in every lab."""
+
+_FLUX = ".toolkit.fluxcd.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A repository ready to be served to a lab: the served copy, its entry path, and what the profile changed in it."""
+
+    served: Served
+    path: str
+    report: ProfileReport
+
+
+def prepare(source: str, *, into: Path, path: str, profile: Profile, ref: str | None = None) -> Copy:
+    """Copy `source` to the bare repository `into` at the profile's pace; raises UsageError for what cannot be served."""
+    served = open_source(source, ref=ref, into=into, deadline=OPEN_DEADLINE)
+    require_folder(served, path)
+    return Copy(served, path, apply_profile(served, profile))
+
+
+def serve(lab: Lab, source: str, *, path: str, profile: Profile, ref: str | None = None) -> Repository:
+    """Copy `source` into the lab and bootstrap its Flux with it; raises what `prepare` and `sync` raise."""
+    return sync(lab, prepare(source, into=lab.git_root / REPOSITORY, path=path, profile=profile, ref=ref))
+
+
+def sync(lab: Lab, copy: Copy, *, key: SealingKey | None = None) -> Repository:
+    """Bootstrap a lab's Flux with a copy below its `git_root`.
+
+    In a lab with sealed-secrets the copy's placeholders are sealed first, with the lab's own key unless another `key`
+    is given; in any other lab they stay what they are. The values count as secrets of the lab.
+    """
+    key = key or (lab.sealed_secrets.key if lab.sealed_secrets is not None else None)
+    planted = seal_placeholders(copy.served, key.certificate) if key is not None else ()
+    lab.confide(value for one in planted for value in one.values.values())
+    url = f"{lab.git.url}/{copy.served.path.name}"
+    _tell_endpoints(lab, GIT_URL=url, GIT_BRANCH=copy.served.branch)
+    plain = Sync(url=url, branch=copy.served.branch, path=copy.path, username=GIT_USER, password=lab.password)
+    bootstrap(lab.api, sync_of(copy.report.profile, plain))
+    return Repository(lab, copy, planted)
+
+
+class Repository:
+    """A repository that a lab's Flux follows; commits made here are served at once.
+
+    `planted` are the values that were sealed into it.
+    """
+
+    def __init__(self, lab: Lab, copy: Copy, planted: tuple[Planted, ...]) -> None:
+        self.lab = lab
+        self.served = copy.served
+        self.report = copy.report
+        self.planted = planted
+        self._path = copy.path
+
+    @property
+    def revision(self) -> str:
+        """The newest revision as Flux writes it; whoever pushed it."""
+        return f"{self.served.branch}@sha1:{tip(self.served)}"
+
+    @cached_property
+    def tree(self) -> Expected:
+        """What the repository wanted when this was first asked for."""
+        worktree = self.lab.folder / "worktree"
+        worktree.mkdir()
+        export(self.served, worktree)
+        return expected(worktree, self._path, KustomizeBuilder(ensure(["kustomize"])[0]["kustomize"]))
+
+    @property
+    def flux_objects(self) -> frozenset[ObjectRef]:
+        """Everything in the tree that Flux or sealed-secrets reports on, the root and its source included."""
+        rendered = {ref for node in self.tree.nodes.values() for ref in node.objects}
+        reported = {ref for ref in rendered if ref.group.endswith(_FLUX) or ref.group == SEALED_SECRETS}
+        return frozenset({GIT_REPOSITORY, ROOT, *reported})
+
+    def ready(self) -> Predicate:
+        """Met when all `flux_objects` are ready, each Kustomization of this repository at its newest revision."""
+        own = {ref for ref, node in self.tree.nodes.items() if node.source == GIT_REPOSITORY}
+        return all_of(at_revision(own, self.revision), all_current(self.flux_objects - own))
+
+    def wait_ready(self, *, deadline: float, on_event: Callable[[str], None] | None = None) -> WaitResult:
+        """Wait until the repository is Ready as it stands now; raises what `wait_for` raises.
+
+        What fails meanwhile may be retried by Flux, so only the deadline (seconds) ends the wait.
+        """
+        what = f"the repository to be Ready at {self.revision}"
+        return wait_for(self.lab.store, self.ready(), deadline=deadline, what=what, fail_fast=False, on_event=on_event)
+
+    def commit(self, changes: Mapping[str, str | None], message: str) -> str:
+        """Commit `changes` (None removes a file) and return the new revision; Flux finds it by itself."""
+        commit_files(self.served, changes, message)
+        return self.revision
+
+    def change(self, changes: Mapping[str, str | None], message: str) -> str:
+        """Commit `changes`, have them fetched at once, and return the new revision."""
+        revision = self.commit(changes, message)
+        reconcile(self.lab.api, self.lab.store, GIT_REPOSITORY, deadline=30)
+        return revision
+
+
+def _tell_endpoints(lab: Lab, **addresses: str) -> None:
+    metadata = {"name": ENDPOINTS.name, "namespace": ENDPOINTS.namespace}
+    lab.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": addresses})
