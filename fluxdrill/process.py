@@ -49,7 +49,12 @@ def run(
     """
     with _group(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL) as process:
         talk = _Talk(process, stdin, on_stderr)
-        in_time = _await_end(process.pid, deadline)
+        try:
+            in_time = _await_end(process.pid, deadline)
+        except BaseException:
+            end_group(process.pid)
+            talk.end()  # its pipes have ended: nobody reads on while they are closed
+            raise
         stdout, stderr = talk.end()
     command = tuple(map(str, argv))
     if not in_time:
