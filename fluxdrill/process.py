@@ -49,12 +49,7 @@ def run(
     """
     with _group(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL) as process:
         talk = _Talk(process, stdin, on_stderr)
-        try:
-            in_time = _await_end(process.pid, deadline)
-        except BaseException:
-            end_group(process.pid)
-            talk.end()  # its pipes have ended: nobody reads on while they are closed
-            raise
+        in_time = _await_end(process.pid, deadline)
         stdout, stderr = talk.end()
     command = tuple(map(str, argv))
     if not in_time:
@@ -135,14 +130,17 @@ class _Talk:
         return self._stdout, "\n".join(self._lines)
 
     def _hear(self) -> None:
-        if self._process.stdout is not None:
-            self._stdout = self._process.stdout.read()
+        # a ValueError is a pipe that was closed under us: an interrupt ended the call, and nobody wants the rest
+        with suppress(ValueError):
+            if self._process.stdout is not None:
+                self._stdout = self._process.stdout.read()
 
     def _listen(self) -> None:
-        for raw in self._process.stderr or ():
-            self._lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
-            if self._on_stderr is not None:
-                self._on_stderr(self._lines[-1])
+        with suppress(ValueError):
+            for raw in self._process.stderr or ():
+                self._lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+                if self._on_stderr is not None:
+                    self._on_stderr(self._lines[-1])
 
     def _feed(self) -> None:
         if self._stdin is not None and self._process.stdin is not None:
