@@ -33,7 +33,7 @@ def suites(session: nox.Session) -> None:
     """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    session.run("pytest", "--lab-reports=reports", *(session.posargs or ["suites"]))
+    session.run("pytest", "--lab-reports=reports", "-m", "not nightly", *(session.posargs or ["suites"]))
 
 
 @nox.session
@@ -46,7 +46,7 @@ def tests(session: nox.Session) -> None:
         "--cov",
         "--cov-report=term:skip-covered",
         "-m",
-        "not live or ci",
+        "(not live or ci) and not nightly",
         *(session.posargs or ["tests", "suites"]),
     )
 

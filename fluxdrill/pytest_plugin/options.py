@@ -36,7 +36,7 @@ class Option:
 REPO = Option("repo", "", "the GitOps repository under test: folder, work tree, bundle or URL (default: homelab/)")
 PATH = Option("path", "", "its entry path (default: clusters/kyrion)")
 PROFILE = Option("profile", "fast", "how fast time runs in the served copy", ("fast", "as-written"))
-KEEP = Option("keep", "never", "keep a lab after the run, for a look by hand", ("never", "failed", "always"))
+KEEP = Option("keep", "never", "hold a lab before it ends, until Enter is pressed", ("never", "failed", "always"))
 REPORTS = Option("reports", "", "folder for the run's journal and page; empty: none is written")
 OPTIONS = (REPO, PATH, PROFILE, KEEP, REPORTS)
 

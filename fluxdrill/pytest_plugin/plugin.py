@@ -6,6 +6,7 @@ It does nothing until a test asks for a lab or `--lab-reports` is given; collect
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import pytest
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.progress import TerminalProgress
 from fluxdrill.pytest_plugin import options
-from fluxdrill.pytest_plugin.options import OPTIONS, REPORTS, read
+from fluxdrill.pytest_plugin.options import KEEP, OPTIONS, REPORTS, read
 
 if TYPE_CHECKING:
     from fluxdrill.lab.lab import Lab, LabSpec
@@ -38,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything starts; open the run's folder where reports are wanted."""
     for option in OPTIONS:
         read(config, option)
+    if read(config, KEEP) != "never" and not sys.stdin.isatty():
+        raise pytest.UsageError(
+            f"{KEEP.flag} holds labs until Enter is pressed, and there is no terminal to press it in."
+        )
     config.stash[_LABS], config.stash[_STARTS] = [], []
     if (worker := getattr(config, "workerinput", None)) is not None:
         if folder := worker.get("fluxdrill_folder"):
@@ -52,6 +57,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_RECORDING], config.stash[_JOURNAL] = recording, recording.journal
         config.pluginmanager.register(recording, "fluxdrill-recording")
         _direct(config, recording.folder.path)
+
+
+def _hold(request: pytest.FixtureRequest, running: Lab) -> None:
+    """Hold a lab for a look by hand before it ends, where the run asks for it and a person can answer."""
+    wanted = read(request.config, KEEP)
+    if wanted == "never" or (wanted == "failed" and not request.session.testsfailed):
+        return
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        sys.stderr.write(f"\nLab {running.lab_id} is held. Look at it from another terminal:\n")
+        sys.stderr.write(f"  export KUBECONFIG={running.kubeconfig}\n  ls {running.folder}/logs\n")
+        sys.stderr.write("Press Enter to end it.\n")
+        sys.stdin.readline()
 
 
 def _direct(config: pytest.Config, folder: Path) -> None:
@@ -119,6 +137,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Hand out one running lab for the whole session (one per xdist worker); tests must leave it as they found it."""
     with start(request.config, None) as running:
         yield running
+        _hold(request, running)
 
 
 @pytest.fixture
@@ -126,6 +145,7 @@ def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Hand out a fresh lab for this test alone: break it as you like."""
     with start(request.config, None) as running:
         yield running
+        _hold(request, running)
 
 
 @pytest.fixture

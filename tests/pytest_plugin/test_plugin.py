@@ -106,3 +106,9 @@ def test_the_journal_is_plain_json_lines(suite: pytest.Pytester, tmp_path: Path)
     suite.runpytest("-k", "passes", f"--lab-reports={tmp_path / 'reports'}")
     lines = (tmp_path / "reports" / "latest" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_holding_a_lab_without_a_terminal_is_refused_before_anything_starts(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess("--lab-keep=failed")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "there is no terminal" in result.stderr.str()
