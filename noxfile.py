@@ -33,7 +33,9 @@ def suites(session: nox.Session) -> None:
     """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    session.run("pytest", "--lab-reports=reports", "-m", "not nightly", *(session.posargs or ["suites"]))
+    named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
+    where = [] if named else ["suites"]
+    session.run("pytest", "--lab-reports=reports", "-m", "not nightly", *where, *session.posargs)
 
 
 @nox.session
