@@ -54,6 +54,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("client", ["36.0.2", "37.0.2"])
+def clients(session: nox.Session, client: str) -> None:
+    """Run the API layer's tests on the oldest and the newest supported Kubernetes client."""
+    session.install("-e", ".", *TEST, f"kubernetes=={client}")
+    session.run("pytest", "tests/kube", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types: ruff, ruff format, mypy strict."""
     session.install("-e", ".", *LINT)
