@@ -197,6 +197,16 @@ def rehearse(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder below reports/.")] = Path("reports/latest"),
+) -> None:
+    """Write the page of a run again, for example of one that was killed before it could."""
+    from fluxdrill.report.page import write_page
+
+    out.print(str(write_page(run / "journal.jsonl", run / "index.html")), markup=False)
+
+
+@app.command()
 def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as data to this file.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Measure only these figures. Repeatable.")] = None,

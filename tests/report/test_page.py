@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxdrill.cli import run as command
 from fluxdrill.process import run as run_program
 from fluxdrill.report.page import render
 from tests.report.entries import case, large, run, transition
@@ -100,3 +102,15 @@ def test_a_run_of_500_tests_and_10000_transitions_stays_below_5_megabytes(browse
 def test_a_run_that_was_killed_says_so(browser: str, tmp_path: Path) -> None:
     page, _ = opened(browser, render(run(case("t"), ended=False)), tmp_path)
     assert "did not end in order" in page
+
+
+def test_the_page_of_a_killed_run_is_written_by_hand(tmp_path: Path) -> None:
+    lines = [json.dumps(entry) for entry in run(case("suites/t.py::test_x"), ended=False)]
+    (tmp_path / "journal.jsonl").write_text("\n".join([*lines, '{"type": "tes']), encoding="utf-8")
+    assert command(["report", str(tmp_path)]) == 0
+    assert "did not end in order" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_is_no_run_is_a_wrong_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["report", str(tmp_path)]) == 4
+    assert "cannot be read" in capsys.readouterr().err
