@@ -21,7 +21,9 @@ DRY_RUN = 'SealedSecret/flux-system/vars dry-run failed: no matches for kind "Se
 
 def view(*objects: dict[str, Any]) -> View:
     now = Instant(1.0, datetime(2026, 1, 1, tzinfo=UTC))
-    parts: dict[PartKey, Part] = {(kind, None): Part(kind, None, Following.LIVE, objects={}) for kind in (*RECONCILED, EVENT)}
+    parts: dict[PartKey, Part] = {
+        (kind, None): Part(kind, None, Following.LIVE, objects={}) for kind in (*RECONCILED, EVENT)
+    }
     for one in objects:
         ref = ObjectRef.of(one)
         kind = GroupKind.of(ref)
