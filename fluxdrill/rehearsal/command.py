@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fluxdrill.errors import ExitCode, UsageError
-from fluxdrill.flux.bootstrap import ROOT, Sync, bootstrap
+from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.kinds import RECONCILED
 from fluxdrill.kube.errors import ApiError
 from fluxdrill.kube.wait import DeviatedTimeoutError, ready, wait_for
-from fluxdrill.lab.lab import GIT_USER, Lab, LabSpec, Observer
-from fluxdrill.lab.profiles import pace_of, sync_of
+from fluxdrill.lab.lab import Lab, LabSpec, Observer
+from fluxdrill.lab.profiles import pace_of
+from fluxdrill.lab.serve import REPOSITORY, Copy, prepare, sync
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.model.timeline import Timeline
 from fluxdrill.progress import Progress
@@ -24,15 +25,13 @@ from fluxdrill.rehearsal.outcome import Outcome, judge
 from fluxdrill.rehearsal.report import Facts, Verdict, as_data, as_text
 from fluxdrill.rehearsal.settle import Settling
 from fluxdrill.repository.kustomize import KustomizeBuilder
-from fluxdrill.repository.profile import Profile, ProfileReport, apply_profile
-from fluxdrill.repository.source import Served, export, open_source, require_folder
+from fluxdrill.repository.profile import Profile, ProfileReport
+from fluxdrill.repository.source import Served, export
 from fluxdrill.repository.tree import Expected, expected
 from fluxdrill.toolchain.build import ensure
 
-OPEN_DEADLINE = 300.0
 DWELL = 3.0
 """Seconds that everything must stay settled: longer than the requeue of a `fast` lab, so that nothing is on its way."""
-REPOSITORY = "fleet.git"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,34 +62,20 @@ def run_rehearsal(
     pace = _profile(profile)
     objects = [obj for file in seeds for obj in seed_files.read(file)]
     builder = KustomizeBuilder(ensure(["kustomize"], progress=progress)[0]["kustomize"])
-    copies: list[_Copy] = []
+    copies: list[Copy] = []
 
-    def prepare(root: Path) -> None:
-        copies.append(_copy(source, ref, path, pace, root / REPOSITORY))
+    def before(root: Path) -> None:
+        copies.append(prepare(source, into=root / REPOSITORY, path=path, profile=pace, ref=ref))
 
     with (
-        Lab.start(LabSpec(pace=pace_of(pace)), progress=progress, prepare=prepare, observer=observer) as lab,
+        Lab.start(LabSpec(pace=pace_of(pace)), progress=progress, prepare=before, observer=observer) as lab,
         ThreadPoolExecutor() as pool,
     ):
         (copy,) = copies
         tree = pool.submit(_tree, lab.folder / "worktree", copy.served, path, builder)
         _plant(lab, objects)
-        run = _cold_start(lab, copy.served, path, pace, cap, progress)
+        run = _cold_start(lab, copy, cap, progress)
         return _result(run, tree.result(), copy.report, _facts(source, path, pace, seeds, copy, lab, run))
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """The served copy of the repository and what the profile changed in it."""
-
-    served: Served
-    report: ProfileReport
-
-
-def _copy(source: str, ref: str | None, path: str, profile: Profile, into: Path) -> _Copy:
-    served = open_source(source, ref=ref, into=into, deadline=OPEN_DEADLINE)
-    require_folder(served, path)
-    return _Copy(served, apply_profile(served, profile))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +118,10 @@ def _plant(lab: Lab, objects: Sequence[Mapping[str, Any]]) -> None:
         wait_for(lab.store, ready(definition), deadline=30, what=f"seed {definition.name}")
 
 
-def _cold_start(lab: Lab, served: Served, path: str, profile: Profile, cap: float, progress: Progress) -> _Run:
+def _cold_start(lab: Lab, copy: Copy, cap: float, progress: Progress) -> _Run:
     settling = Settling()
     began = time.monotonic()
-    base = Sync(
-        url=f"{lab.git.url}/{REPOSITORY}", branch=served.branch, path=path, username=GIT_USER, password=lab.password
-    )
-    bootstrap(lab.api, sync_of(profile, base))
+    sync(lab, copy)
     problem = ""
     try:
         wait_for(
@@ -158,7 +140,7 @@ def _cold_start(lab: Lab, served: Served, path: str, profile: Profile, cap: floa
     return _Run(objects, moving, lab.store.timeline, began, time.monotonic() - began, problem)
 
 
-def _facts(source: str, path: str, profile: Profile, seeds: Sequence[Path], copy: _Copy, lab: Lab, run: _Run) -> Facts:
+def _facts(source: str, path: str, profile: Profile, seeds: Sequence[Path], copy: Copy, lab: Lab, run: _Run) -> Facts:
     served = copy.served
     return Facts(
         source=source,

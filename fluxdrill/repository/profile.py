@@ -2,7 +2,7 @@
 
 Only the bytes of the named scalars change, or one line is inserted; comments, order and quoting stay. Facts: a
 kustomize-controller 1.9 retries flatly at `retryInterval` (default: `interval`), and its health check never waits less
-than 30 s; helm-controller's `timeout` is 5 min by default.
+than 30 s; helm-controller's `timeout` is 5 min by default, and helm-controller 1.6 looks at what it waits for every 5 s.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Rule:
 
 SOURCE, KUSTOMIZE, HELM = (f"{name}.toolkit.fluxcd.io" for name in ("source", "kustomize", "helm"))
 SOURCES = frozenset({"GitRepository", "OCIRepository", "HelmRepository", "HelmChart", "Bucket"})
+RELEASE_TIMEOUT = "12s"  # two looks after the first: below 5 s no release with a Deployment could become Ready
 HELM_ACTIONS = ("install", "upgrade", "test", "rollback", "uninstall")
 
 RULES: Mapping[Profile, tuple[Rule, ...]] = {
@@ -57,8 +58,11 @@ RULES: Mapping[Profile, tuple[Rule, ...]] = {
         Rule(SOURCE, SOURCES, ("spec", "interval"), "2s"),
         Rule(KUSTOMIZE, frozenset({"Kustomization"}), ("spec", "retryInterval"), "2s", "interval"),
         Rule(KUSTOMIZE, frozenset({"Kustomization"}), ("spec", "timeout"), "30s", "interval"),
-        Rule(HELM, frozenset({"HelmRelease"}), ("spec", "timeout"), "5s", "interval"),
-        *(Rule(HELM, frozenset({"HelmRelease"}), ("spec", action, "timeout"), "5s") for action in HELM_ACTIONS),
+        Rule(HELM, frozenset({"HelmRelease"}), ("spec", "timeout"), RELEASE_TIMEOUT, "interval"),
+        *(
+            Rule(HELM, frozenset({"HelmRelease"}), ("spec", action, "timeout"), RELEASE_TIMEOUT)
+            for action in HELM_ACTIONS
+        ),
         *(
             Rule(HELM, frozenset({"HelmRelease"}), ("spec", action, "strategy", "retryInterval"), "2s")
             for action in HELM_ACTIONS[:2]

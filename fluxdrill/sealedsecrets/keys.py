@@ -7,7 +7,6 @@ sealed-secrets-key=active`, whatever they are called, and reads them when it sta
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 import string
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -70,10 +70,10 @@ class SealingKey:
         try:
             private = serialization.load_pem_private_key(base64.b64decode(data["tls.key"]), password=None)
             certificate = x509.load_pem_x509_certificate(base64.b64decode(data["tls.crt"]))
-        except (KeyError, ValueError, binascii.Error):
-            private = certificate = None
-        if not isinstance(private, rsa.RSAPrivateKey) or certificate is None:
-            raise UsageError(f"{ObjectRef.of(secret)} holds no sealing key.", hint="It needs tls.key (RSA) and tls.crt.")
+        except (KeyError, ValueError, UnsupportedAlgorithm):
+            raise _no_key(secret) from None
+        if not isinstance(private, rsa.RSAPrivateKey):
+            raise _no_key(secret)
         return cls(private, certificate)
 
     @property
@@ -103,6 +103,10 @@ class SealingKey:
             "type": "kubernetes.io/tls",
             "data": {"tls.crt": _encoded(self.certificate_pem), "tls.key": _encoded(self.private_pem)},
         }
+
+
+def _no_key(secret: KubeObject) -> UsageError:
+    return UsageError(f"{ObjectRef.of(secret)} holds no sealing key.", hint="It needs tls.key (RSA) and tls.crt.")
 
 
 def _encoded(text: str) -> str:

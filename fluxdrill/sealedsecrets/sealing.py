@@ -89,20 +89,12 @@ class Content:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def seal(
-    value: bytes, *, certificate: x509.Certificate, namespace: str, name: str, scope: Scope = Scope.STRICT
-) -> str:
+def seal(value: bytes, *, certificate: x509.Certificate, namespace: str, name: str, scope: Scope = Scope.STRICT) -> str:
     """Return `value` sealed for one key of Secret `namespace`/`name`, as it stands in `spec.encryptedData`.
 
     Raises UsageError where the certificate holds no RSA key.
     """
-    public = certificate.public_key()
-    if not isinstance(public, rsa.RSAPublicKey):
-        raise UsageError("The certificate has no RSA key.", hint="Take the sealing certificate of the controller.")
-    session = secrets.token_bytes(_SESSION_KEY)
-    wrapped = public.encrypt(session, _oaep(Target(namespace, name, scope).label))
-    body = AESGCM(session).encrypt(_NONCE, value, None)
-    return base64.b64encode(struct.pack(">H", len(wrapped)) + wrapped + body).decode()
+    return _seal(value, certificate, Target(namespace, name, scope))
 
 
 def unseal(
@@ -124,8 +116,7 @@ def unseal(
 
 def seal_secret(target: Target, content: Content, *, certificate: x509.Certificate) -> dict[str, Any]:
     """Return a SealedSecret document that becomes Secret `target` with `content`."""
-    where = {"namespace": target.namespace, "name": target.name, "scope": target.scope}
-    sealed = {key: seal(value, certificate=certificate, **where) for key, value in content.values.items()}  # type: ignore[arg-type]
+    sealed = {key: _seal(value, certificate, target) for key, value in content.values.items()}
     metadata: dict[str, Any] = {"name": target.name, "namespace": target.namespace}
     template = {**metadata, "annotations": {**content.annotations, **target.scope.annotations}, "labels": dict(content.labels)}  # fmt: skip
     return {
@@ -148,6 +139,16 @@ def unseal_secret(document: KubeObject, keys: Iterable[rsa.RSAPrivateKey]) -> di
         key: unseal(value, keys=keys, namespace=target.namespace, name=target.name, scope=target.scope)
         for key, value in sealed.items()
     }
+
+
+def _seal(value: bytes, certificate: x509.Certificate, target: Target) -> str:
+    public = certificate.public_key()
+    if not isinstance(public, rsa.RSAPublicKey):
+        raise UsageError("The certificate has no RSA key.", hint="Take the sealing certificate of the controller.")
+    session = secrets.token_bytes(_SESSION_KEY)
+    wrapped = public.encrypt(session, _oaep(target.label))
+    body = AESGCM(session).encrypt(_NONCE, value, None)
+    return base64.b64encode(struct.pack(">H", len(wrapped)) + wrapped + body).decode()
 
 
 def _oaep(label: bytes) -> padding.OAEP:

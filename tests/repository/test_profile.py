@@ -88,12 +88,12 @@ spec:
     interval: 99m
 """
     expected = (
-        text.replace("15m", "5s")
-        .replace("'10m'", "'5s'")
-        .replace("3m\n  values", "5s\n  values")
+        text.replace("15m", "12s")
+        .replace("'10m'", "'12s'")
+        .replace("3m\n  values", "12s\n  values")
         .replace(": 5m}", ": 2s}")
     )
-    assert fast(text) == expected.replace("interval: 30m\n", "interval: 30m\n  timeout: 5s\n")
+    assert fast(text) == expected.replace("interval: 30m\n", "interval: 30m\n  timeout: 12s\n")
 
 
 @pytest.mark.parametrize(
