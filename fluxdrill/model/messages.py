@@ -18,6 +18,8 @@ _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
         "<time>",
     ),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uid>"),
+    # a temporary folder with everything above it: Go's os.MkdirTemp, which kustomize-controller builds in
+    (re.compile(r"(?<![\w.])(?:/[\w.-]+)*/[\w.]+-\d{6,}(?=/)"), "<temp>"),
     (re.compile(rf"(?<![\w.])(?:\d+(?:\.\d+)?{_UNIT})+(?![\w])"), "<duration>"),
     (re.compile(rf"(?P<keep>{_HOST}):\d{{1,5}}\b"), r"\g<keep>:<port>"),
     (re.compile(rf"(?<=-)[{_POD_ALPHABET}]{{8,10}}-[{_POD_ALPHABET}]{{5}}\b"), "<pod>"),
@@ -28,10 +30,18 @@ _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+_TEMPORARY = re.compile(r"(?<![\w.])(?:/[\w.-]+)*/[\w.]+-\d{6,}/")
+
+
+def shown_message(message: str) -> str:
+    """Return `message` for a reader: paths in a controller's temporary build folder begin at the repository's root."""
+    return _TEMPORARY.sub("", message.strip())
+
+
 def normalise_message(message: str) -> str:
     """Return `message` without what varies between two attempts that fail for the same cause.
 
-    Durations, timestamps, UIDs, ports, hexadecimal ids and digests, generated pod names, run ids and
+    Durations, timestamps, UIDs, temporary folders, ports, hexadecimal ids and digests, generated pod names, run ids and
     Helm release revisions become placeholders. Idempotent. The order of a Go map is not mended: two
     messages that list the same objects in another order stay different.
     """

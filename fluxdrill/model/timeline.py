@@ -14,7 +14,7 @@ from typing import Any
 
 from fluxdrill.model.clock import Instant
 from fluxdrill.model.conditions import Condition, conditions, handled_token
-from fluxdrill.model.kstatus import Result, Status, compute
+from fluxdrill.model.kstatus import Result, Status, compute_strict
 from fluxdrill.model.refs import KubeObject, ObjectRef
 
 
@@ -65,7 +65,7 @@ class Transition:
             generation=meta.get("generation"),
             resource_version=str(meta.get("resourceVersion", "")),
             conditions=conditions(obj),
-            status=Result(Status.NOT_FOUND) if gone else compute(obj, now=at.utc),
+            status=Result(Status.NOT_FOUND) if gone else compute_strict(obj, now=at.utc),
             handled=handled_token(obj),
             revision=_revision(obj),
         )

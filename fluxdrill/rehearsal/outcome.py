@@ -10,6 +10,7 @@ from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.kinds import KUSTOMIZATION
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.model.conditions import ready, suspended
+from fluxdrill.model.messages import shown_message
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.rehearsal.waits import is_ready, named_objects, waits_for
 
@@ -121,7 +122,7 @@ def _finding(
     refused: Collection[str],
 ) -> Finding:
     found = ready(obj)
-    reason, message = (found.reason, found.message.strip()) if found else ("", "")
+    reason, message = (found.reason, shown_message(found.message)) if found else ("", "")
     state = _state(obj, waits, moves=moves)
     outside = next((host for host in refused if host in message), "") if state is State.FAILING else ""
     return Finding(ref, state, reason, message, since, waits, outside)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxdrill.model.conditions import normalise_message
+from fluxdrill.model.conditions import normalise_message, shown_message
 
 SAME_CAUSE = [
     pytest.param(
@@ -134,3 +134,19 @@ def test_any_duration_becomes_the_same_placeholder(first: str, second: str) -> N
     template = "health check failed after {}: timeout waiting for: [Job/shop/one status: 'InProgress']"
     assert normalise_message(template.format(first)) == normalise_message(template.format(second))
     assert not re.search(r"\d", normalise_message(template.format(first)))
+
+
+def test_a_path_in_a_temporary_build_folder_is_shown_from_the_repositorys_root() -> None:
+    told = "failed to decode Kubernetes YAML from /t/tmp/kustomization-2788373958/infra/config.yaml: yaml: line 1"
+    assert shown_message(told) == "failed to decode Kubernetes YAML from infra/config.yaml: yaml: line 1"
+    assert shown_message("no matches for /a/b-12/c") == "no matches for /a/b-12/c"
+
+
+def test_two_builds_in_two_temporary_folders_are_the_same_failure_and_two_files_are_not() -> None:
+    first = (
+        "failed to decode Kubernetes YAML from /t/lab-0a42/tmp/kustomization-2788373958/infra/config.yaml: yaml: line 1"
+    )
+    again = first.replace("2788373958", "599373533")
+    other = first.replace("infra/config.yaml", "apps/config.yaml")
+    assert normalise_message(first) == normalise_message(again)
+    assert normalise_message(first) != normalise_message(other)
