@@ -30,6 +30,8 @@ from fluxdrill.toolchain.build import ensure
 
 OPEN_DEADLINE = 300.0
 REPOSITORY = "fleet.git"
+HOMELAB_PATH = "clusters/kyrion"
+"""The entry path of the reference repository."""
 ENDPOINTS = ObjectRef("", "ConfigMap", NAMESPACE, "lab-endpoints")
 """Where the lab's servers are, for `substituteFrom`: a repository's own bytes are the same in every lab."""
 
@@ -43,6 +45,13 @@ class Copy:
     served: Served
     path: str
     report: ProfileReport
+
+
+def homelab() -> Path:
+    """Return the folder of the reference repository: in a checkout `homelab/`, in an installed package its copy."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_homelab"
+    return installed if installed.is_dir() else package.parent / "homelab"
 
 
 def prepare(source: str, *, into: Path, path: str, profile: Profile, ref: str | None = None) -> Copy:

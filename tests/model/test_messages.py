@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxdrill.model.conditions import normalise_message, shown_message
+from fluxdrill.model.messages import normalise_message, shown_message
 
 SAME_CAUSE = [
     pytest.param(
