@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fluxdrill.lab.lab import Lab
+from fluxdrill.model.refs import KubeObject, ObjectRef
 from suites.ordering.links import Fleet, Link
+from suites.ordering.seen import gone
 
 Make = Callable[..., Fleet]
+Put = Callable[[KubeObject], ObjectRef]
+Keep = Callable[[ObjectRef], ObjectRef]
+Unique = Callable[[str], str]
 
 
 @pytest.fixture
@@ -28,6 +33,26 @@ def make_fleet(lab: Lab) -> Iterator[Make]:
     yield make
     for fleet in made:
         fleet.remove()
+
+
+@pytest.fixture
+def left(lab: Lab) -> Iterator[Keep]:
+    """Return a function that names an object which the test leaves to itself; it is removed after the test."""
+    named: list[ObjectRef] = []
+
+    def keep(ref: ObjectRef) -> ObjectRef:
+        named.append(ref)
+        return ref
+
+    yield keep
+    for ref in named:
+        gone(lab, ref)
+
+
+@pytest.fixture
+def put(lab: Lab, left: Keep) -> Put:
+    """Return a function that applies an object beside Git, as a person would; it is removed after the test."""
+    return lambda obj: left(ObjectRef.of(lab.api.apply(obj)))
 
 
 @pytest.fixture

@@ -62,6 +62,12 @@ def config(name: str, *, namespace: str = "default", **data: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}) + "\n"
 
 
+def secret(name: str, *, namespace: str = NAMESPACE, labels: Mapping[str, str] | None = None, **data: str) -> str:
+    """Return a Secret of made-up values as YAML."""
+    meta = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data}) + "\n"
+
+
 class Fleet:
     """A repository of links, synced into a lab; `change` commits and has the source fetch at once.
 
@@ -92,6 +98,11 @@ class Fleet:
     def source(self) -> ObjectRef:
         """The GitRepository."""
         return replace(GIT_REPOSITORY, name=self.name)
+
+    @property
+    def repository(self) -> str:
+        """The folder below the Git server's root, which is also what a fault of this repository alone names."""
+        return self.served.path.name
 
     @property
     def revision(self) -> str:
