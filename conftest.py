@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fluxdrill.cli import hear_interrupts
+
+hear_interrupts()  # also where CI runs in the background of a shell: the programs that tests start inherit it
 CORPUS = Path(__file__).resolve().parent.parent / "shared" / "corpus" / "elysium.bundle"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -239,7 +240,14 @@ def _require_place(file: Path | None) -> None:
 
 def main() -> None:
     """Run the command and turn every outcome into fluxdrill's exit codes."""
+    hear_interrupts()
     sys.exit(run(sys.argv[1:]))
+
+
+def hear_interrupts() -> None:
+    """Undo that a shell started us in its background with SIGINT ignored: what we run would never hear it either."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(argv: list[str]) -> int:

@@ -6,12 +6,13 @@ While the API server is silent nothing is decided, but the deadline counts on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from fluxdrill.errors import FluxdrillError, HarnessError, ProductDeviatedError, UsageError
 from fluxdrill.kube.discovery import GroupKind
-from fluxdrill.kube.errors import ForbiddenError
+from fluxdrill.kube.errors import ApiError, ForbiddenError, UnreachableError
 from fluxdrill.kube.explain import LAST_TRANSITIONS, Scene, explain
 from fluxdrill.kube.predicates import (
     Answer,
@@ -51,6 +52,10 @@ __all__ = [
 ]
 
 _NEVER: Final = float("inf")
+CATCHING_UP: Final = 5.0
+"""Seconds at the most that a wait lets the store catch up with what was written before it."""
+UNDER_WAY: Final = 0.1
+"""Seconds for an event that is on its way, before the server is asked once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ def wait_for(
             f"A dwell of {dwell:g} s does not fit into a deadline of {deadline:g} s.", hint="Raise the deadline."
         )
     _follow(store, predicate)
+    _catch_up(store, predicate, deadline)
     subscription, view = store.subscribe(predicate.kinds, predicate.refs)
     try:
         wait = _Wait(store, predicate, what=what, dwell=dwell, fail_fast=fail_fast, on_event=on_event)
@@ -152,6 +158,21 @@ def _until(wait: _Wait, store: Store, subscription: Subscription, view: View, de
             views = subscription.take(min(end, wait.due) - now.monotonic)
         if any(wait.over(view) for view in views):
             return wait.result()
+
+
+def _catch_up(store: Store, predicate: Predicate, deadline: float) -> None:
+    """Let the store learn what was written before the wait began, so that nothing older is taken for news.
+
+    A silent server is the wait's own business: after a gap everything is listed anew.
+    """
+    end = store.clock.now().monotonic + min(deadline, CATCHING_UP)
+    subscription, _ = store.subscribe(predicate.kinds, predicate.refs)
+    try:
+        with suppress(ApiError, UnreachableError):
+            while not store.caught_up(predicate.refs, deadline=CATCHING_UP) and store.clock.now().monotonic < end:
+                subscription.take(UNDER_WAY)
+    finally:
+        store.unsubscribe(subscription)
 
 
 def _follow(store: Store, predicate: Predicate) -> None:

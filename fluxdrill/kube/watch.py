@@ -11,11 +11,12 @@ from typing import Self
 from fluxdrill.errors import HarnessError, UsageError
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.discovery import GroupKind
+from fluxdrill.kube.errors import NotFoundError, UnknownKindError
 from fluxdrill.kube.follower import Follower, Rhythm
 from fluxdrill.kube.heartbeat import Heartbeat, Pace
 from fluxdrill.kube.reduce import Reducer
 from fluxdrill.kube.state import CRD, Effects, Listener, Memory, Missed, Subscription
-from fluxdrill.kube.view import PartKey, View
+from fluxdrill.kube.view import Following, PartKey, View
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock, Instant
 from fluxdrill.model.refs import KubeObject, ObjectRef, Resource
 from fluxdrill.model.timeline import Gap, Timeline, WatchLoss
@@ -24,6 +25,10 @@ __all__ = ["CLOSING", "CRD", "Missed", "Pace", "Rhythm", "Store", "Subscription"
 
 CLOSING = 2.0
 """Seconds within which all threads end, also when the server hangs."""
+
+
+def _version(obj: KubeObject) -> int:
+    return int(obj["metadata"]["resourceVersion"])  # comparable as a number since Kubernetes 1.35
 
 
 class Store:
@@ -137,6 +142,25 @@ class Store:
         """End a subscription."""
         with self._memory.condition:
             self._memory.subscriptions.remove(subscription)
+
+    def caught_up(self, refs: Collection[ObjectRef], *, deadline: float) -> bool:
+        """Ask the API server for `refs` once; tell whether the store knows at least what it answers.
+
+        A write and the event of it travel on different connections: right after a write the store may be older.
+        Kinds that are not watched yet are passed over: their first list comes later than this. Raises what `get` of
+        the API raises, but for what does not exist.
+        """
+        return all(self._knows(ref, deadline) for ref in refs)
+
+    def _knows(self, ref: ObjectRef, deadline: float) -> bool:
+        if self.view().part(GroupKind.of(ref), ref.namespace).following is not Following.LIVE:
+            return True
+        try:
+            there = self._api.get(ref, deadline=deadline)
+        except (NotFoundError, UnknownKindError):
+            return self.get(ref) is None
+        known = self.get(ref)
+        return known is not None and _version(known) >= _version(there)
 
     def confirm(self, moment: Instant, timeout: float) -> bool:
         """Ask the API server for a sign of life after `moment`.

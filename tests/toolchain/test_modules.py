@@ -203,7 +203,8 @@ def test_a_missing_go_mod_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_the_wheel_takes_the_wrapper_modules_to_where_an_installed_package_looks() -> None:
     config = tomllib.loads((modules_root().parent / "pyproject.toml").read_text())
     assert config["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"] == {
-        "toolchain": "fluxdrill/_toolchain"
+        "toolchain": "fluxdrill/_toolchain",
+        "homelab": "fluxdrill/_homelab",
     }
 
 
