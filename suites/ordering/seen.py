@@ -29,7 +29,7 @@ def holds(ref: ObjectRef, test: Callable[[KubeObject], bool], what: str) -> Pred
 
 def has_data(ref: ObjectRef, **data: str) -> Predicate:
     """Met when the ConfigMap `ref` holds exactly `data`."""
-    return holds(ref, lambda obj: obj.get("data") == data, f"holds {data}")
+    return holds(ref, lambda obj: (obj.get("data") or {}) == data, f"holds {data}")
 
 
 def failed(ref: ObjectRef, reason: str, text: str, *, revision: str | None = None) -> Predicate:

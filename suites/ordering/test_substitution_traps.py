@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.kube.wait import all_of, wait_for
+from fluxdrill.kube.wait import all_of, present, wait_for
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.refs import ObjectRef
 from suites.ordering.conftest import Make, Put, Unique
@@ -71,7 +71,7 @@ def test_one_script_in_a_configmap_stops_every_object_of_its_link(
     name, beside = unique("script"), unique("beside")
     make_fleet(Link(name, text=f"{config(name, run=text)}---\n{config(beside)}", spec=build(X="1")))
     wait_for(lab.store, failed(kustomization(name), "BuildFailed", said), deadline=30, what="the build to fail")
-    never(lab, has_data(out(beside)), seconds=3, what="the plain object beside it")
+    never(lab, present(out(beside)), seconds=3, what="the plain object beside it")
 
 
 def test_control_the_same_text_with_its_braces_escaped_builds(lab: Lab, make_fleet: Make, unique: Unique) -> None:
@@ -79,7 +79,7 @@ def test_control_the_same_text_with_its_braces_escaped_builds(lab: Lab, make_fle
     name, beside = unique("escaped"), unique("beside")
     text = config(name, run=TEMPLATE.replace("${", "$${"))
     make_fleet(Link(name, text=f"{text}---\n{config(beside)}", spec=build(X="1")))
-    both = all_of(has_data(out(name), run=TEMPLATE), has_data(out(beside)))
+    both = all_of(has_data(out(name), run=TEMPLATE), present(out(beside)))
     wait_for(lab.store, both, deadline=30, what="both objects")
 
 
