@@ -19,6 +19,8 @@ from suites.ordering.links import Link, config, kustomization
 
 pytestmark = [pytest.mark.live]
 
+CONTROLS = ("test_control_a_kind_and_its_object_in_one_build_work",)
+
 Unique = Callable[[str], str]
 WAITING = ("Ready", "False", "DependencyNotReady")
 
