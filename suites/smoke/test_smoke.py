@@ -19,6 +19,8 @@ from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
 pytestmark = [pytest.mark.live, pytest.mark.ci]
 
+CONTROLS = ("test_a_suspended_kustomization_does_not_heal_and_a_resumed_one_does",)
+
 CHILD = ObjectRef(ROOT.group, ROOT.kind, NAMESPACE, "app")
 GREETING = ObjectRef("", "ConfigMap", "default", "greeting")
 
