@@ -26,6 +26,8 @@ class Pace:
     requeue: int = 1
     http_retries: int = 1
     jitter_percent: int = 0
+    gates: tuple[str, ...] = ()
+    """Feature gates of kustomize-controller, such as CancelHealthCheckOnNewRevision=true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ def _flags(name: str, storage: Path, addresses: Addresses, pace: Pace) -> list[s
             return [events, jitter, requeue, *serve]
         case "kustomize-controller":
             # remote bases would be fetched from outside: off unless asked for
-            return [events, jitter, requeue, f"--http-retry={pace.http_retries}", "--no-remote-bases"]
+            gates = [f"--feature-gates={','.join(pace.gates)}"] if pace.gates else []
+            return [events, jitter, requeue, f"--http-retry={pace.http_retries}", "--no-remote-bases", *gates]
         case "helm-controller":
             return [events, jitter, requeue, f"--http-retry={pace.http_retries}", "--graceful-shutdown-timeout=20s"]
         case "notification-controller":

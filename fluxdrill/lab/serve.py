@@ -7,7 +7,7 @@ In two steps for callers that want to look at the copy before a lab runs (`prepa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT, Sync, bootstrap
 from fluxdrill.flux.operations import reconcile
 from fluxdrill.flux.predicates import at_revision
-from fluxdrill.kube.wait import Predicate, WaitResult, all_current, all_of, wait_for
+from fluxdrill.kube.wait import Predicate, WaitResult, absent, all_current, all_of, wait_for
 from fluxdrill.lab.lab import GIT_USER, Lab
 from fluxdrill.lab.profiles import sync_of
 from fluxdrill.model.refs import ObjectRef
@@ -75,25 +75,46 @@ def sync(lab: Lab, copy: Copy, *, key: SealingKey | None = None) -> Repository:
     key = key or (lab.sealed_secrets.key if lab.sealed_secrets is not None else None)
     planted = seal_placeholders(copy.served, key.certificate) if key is not None else ()
     lab.confide(value for one in planted for value in one.values.values())
-    url = f"{lab.git.url}/{copy.served.path.name}"
-    _tell_endpoints(lab, GIT_URL=url, GIT_BRANCH=copy.served.branch)
-    plain = Sync(url=url, branch=copy.served.branch, path=copy.path, username=GIT_USER, password=lab.password)
-    bootstrap(lab.api, sync_of(copy.report.profile, plain))
-    return Repository(lab, copy, planted)
+    repository = Repository(lab, copy, planted=planted)
+    _tell_endpoints(lab, GIT_URL=repository.url, GIT_BRANCH=copy.served.branch)
+    repository.bootstrap()
+    return repository
 
 
 class Repository:
-    """A repository that a lab's Flux follows; commits made here are served at once.
+    """A repository that a lab's Flux follows once it is bootstrapped; commits made here are served at once.
 
-    `planted` are the values that were sealed into it.
+    Named flux-system it is the lab's bootstrap; under another `name` it stands beside it, with a root and a source of
+    that name. `planted` are the values that were sealed into it.
     """
 
-    def __init__(self, lab: Lab, copy: Copy, planted: tuple[Planted, ...]) -> None:
+    def __init__(self, lab: Lab, copy: Copy, *, name: str = ROOT.name, planted: tuple[Planted, ...] = ()) -> None:
         self.lab = lab
+        self.name = name
         self.served = copy.served
         self.report = copy.report
         self.planted = planted
-        self._path = copy.path
+        self.path = copy.path
+
+    @property
+    def root(self) -> ObjectRef:
+        """The root Kustomization."""
+        return replace(ROOT, name=self.name)
+
+    @property
+    def source(self) -> ObjectRef:
+        """The GitRepository."""
+        return replace(GIT_REPOSITORY, name=self.name)
+
+    @property
+    def url(self) -> str:
+        """Where the lab's Git server serves it."""
+        return f"{self.lab.git.url}/{self.served.path.name}"
+
+    def bootstrap(self) -> None:
+        """Have the lab's Flux follow it, at the pace of its profile."""
+        plain = Sync(self.url, self.served.branch, self.path, GIT_USER, self.lab.password, name=self.name)
+        bootstrap(self.lab.api, sync_of(self.report.profile, plain))
 
     @property
     def revision(self) -> str:
@@ -106,18 +127,18 @@ class Repository:
         worktree = self.lab.folder / "worktree"
         worktree.mkdir()
         export(self.served, worktree)
-        return expected(worktree, self._path, KustomizeBuilder(ensure(["kustomize"])[0]["kustomize"]))
+        return expected(worktree, self.path, KustomizeBuilder(ensure(["kustomize"])[0]["kustomize"]))
 
     @property
     def flux_objects(self) -> frozenset[ObjectRef]:
         """Everything in the tree that Flux or sealed-secrets reports on, the root and its source included."""
         rendered = {ref for node in self.tree.nodes.values() for ref in node.objects}
         reported = {ref for ref in rendered if ref.group.endswith(_FLUX) or ref.group == SEALED_SECRETS}
-        return frozenset({GIT_REPOSITORY, ROOT, *reported})
+        return frozenset({self.source, self.root, *reported})
 
     def ready(self) -> Predicate:
         """Met when all `flux_objects` are ready, each Kustomization of this repository at its newest revision."""
-        own = {ref for ref, node in self.tree.nodes.items() if node.source == GIT_REPOSITORY}
+        own = {ref for ref, node in self.tree.nodes.items() if node.source == self.source}
         return all_of(at_revision(own, self.revision), all_current(self.flux_objects - own))
 
     def wait_ready(self, *, deadline: float, on_event: Callable[[str], None] | None = None) -> WaitResult:
@@ -136,8 +157,15 @@ class Repository:
     def change(self, changes: Mapping[str, str | None], message: str) -> str:
         """Commit `changes`, have them fetched at once, and return the new revision."""
         revision = self.commit(changes, message)
-        reconcile(self.lab.api, self.lab.store, GIT_REPOSITORY, deadline=30)
+        reconcile(self.lab.api, self.lab.store, self.source, deadline=30)
         return revision
+
+    def remove(self) -> None:
+        """Delete root and source, and wait until the root has pruned what it made."""
+        for ref in (self.root, self.source):
+            if self.lab.store.get(ref) is not None:
+                self.lab.api.delete(ref)
+        wait_for(self.lab.store, absent(self.root), deadline=60, what=f"{self.root} to be gone")
 
 
 def _tell_endpoints(lab: Lab, **addresses: str) -> None:

@@ -86,6 +86,45 @@ def commit_files(served: Served, changes: Mapping[str, str | None], message: str
     return import_commit(git, served.branch, tip(served, deadline=deadline), prepared, message)
 
 
+def restore(served: Served, commit: str, message: str, *, deadline: float = DEADLINE) -> str:
+    """Commit the tree of an earlier `commit` again on top of the served branch, if it differs; return the new tip."""
+    git = Git.within(served.path, deadline, environment=IDENTITY)
+    head = tip(served, deadline=deadline)
+    tree = git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+    if tree == git.text("rev-parse", f"{head}^{{tree}}"):
+        return head
+    made = git.text("commit-tree", tree, "-p", head, "-m", message)
+    git.run("update-ref", f"refs/heads/{served.branch}", made, head)
+    return made
+
+
+def empty_tree(served: Served, message: str, *, deadline: float = DEADLINE) -> str:
+    """Commit the removal of every file and return the commit."""
+    return commit_files(served, dict.fromkeys(_tree(Git.within(served.path, deadline), served.branch)), message)
+
+
+def force_push(served: Served, commit: str | None, *, deadline: float = DEADLINE) -> None:
+    """Move the served branch to `commit` whatever it held; "" moves it to a commit without history of the same tree.
+
+    None deletes the branch.
+    """
+    git = Git.within(served.path, deadline)
+    branch = f"refs/heads/{served.branch}"
+    if commit is None:
+        git.run("update-ref", "-d", branch)
+        return
+    made = commit or git.text("commit-tree", f"{branch}^{{tree}}", "-m", "a history without the past")
+    git.run("update-ref", branch, made)
+
+
+def expanded(served: Served, changes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return `changes` with a removed folder (a name that ends with /) as the removal of every file in it."""
+    flat: dict[str, str | None] = {}
+    for path, text in changes.items():
+        flat |= dict.fromkeys(files(served, path), None) if path.endswith("/") and text is None else {path: text}
+    return flat
+
+
 def export(served: Served, folder: Path, *, deadline: float = DEADLINE) -> None:
     """Write the tree at the served branch's tip to the empty folder `folder`."""
     with tempfile.TemporaryDirectory(prefix="fluxdrill-index-") as scratch:

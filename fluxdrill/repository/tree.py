@@ -69,6 +69,9 @@ class Node:
     remote: tuple[str, ...] = ()
     objects: tuple[ObjectRef, ...] = ()
     hosts: tuple[OutsideHost, ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    rendered: tuple[KubeObject, ...] = field(default=(), repr=False, compare=False)
+    """What its path renders, before substitution."""
 
     @property
     def kinds(self) -> frozenset[tuple[str, str]]:
@@ -165,6 +168,8 @@ def _node(
         outcome.remote,
         tuple(sorted(ObjectRef.of(rendered) for rendered in outcome.rendered)),
         tuple(_hosts(outcome.rendered)),
+        spec,
+        tuple(outcome.rendered),
     )
     return node, outcome.rendered
 

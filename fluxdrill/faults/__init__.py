@@ -1,0 +1,1 @@
+"""Faults: what can be broken, one module per family."""

@@ -1,0 +1,110 @@
+"""Scenario files as pytest items: `pytest scenarios` runs them like tests, beside the suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluxdrill.errors import FluxdrillError, ProductDeviatedError
+from fluxdrill.model.verdicts import Verdict
+from fluxdrill.scenario.command import repositories
+from fluxdrill.scenario.judge import Judgement
+from fluxdrill.scenario.load import is_scenario, load
+from fluxdrill.scenario.plan import plan
+from fluxdrill.scenario.schema import Scenario
+from fluxdrill.scenario.session import run_scenario
+from fluxdrill.scenario.worlds import Worlds, missing
+
+WORLDS: pytest.StashKey[Worlds] = pytest.StashKey()
+
+
+class ScenarioVerdictError(ProductDeviatedError):
+    """A scenario did not end as it declares; each line is an objective with its own verdict."""
+
+    def __init__(self, judgement: Judgement) -> None:
+        super().__init__(f"{judgement.verdict}: {judgement.why}", hint="")
+        self.judgement = judgement
+
+    def __str__(self) -> str:
+        lines = [f"  {one.verdict:<13} {one.name}: {one.why}" for one in self.judgement.objectives]
+        return "\n".join([f"{self.judgement.facts.id}: {self.problem}", *lines])
+
+
+class ScenarioFile(pytest.File):
+    """A YAML file that is a scenario."""
+
+    def collect(self) -> Iterator[ScenarioItem]:
+        """Yield its one item."""
+        scenario = load(self.path)
+        item: ScenarioItem = ScenarioItem.from_parent(self, name=scenario.id, scenario=scenario)
+        yield item
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario; it passes when every objective does."""
+
+    def __init__(self, *, scenario: Scenario, **how: Any) -> None:
+        super().__init__(**how)
+        self.scenario = scenario
+        self._clean = False
+        self.add_marker(pytest.mark.live)
+        for mark in scenario.marks:
+            self.add_marker(getattr(pytest.mark, mark))
+        # after the pytest-timeout default: a scenario knows itself how long it may take
+        self.add_marker(pytest.mark.timeout(scenario.budgets.total + 180))
+
+    def runtest(self) -> None:
+        """Run it in a world of its own or one that the scenario before left as it was."""
+        if reason := missing(self.scenario):
+            pytest.skip(reason)
+        from fluxdrill.pytest_plugin.plugin import journal_of, seed_of, start  # noqa: PLC0415
+
+        if (worlds := self.config.stash.get(WORLDS, None)) is None:
+            worlds = Worlds(lambda spec, **how: start(self.config, spec, **how), repositories([self.path]))
+            self.config.stash[WORLDS] = worlds
+        with journal_of(self.config) as journal:
+            ended = run_scenario(worlds.get(self.scenario), plan(self.scenario, seed_of(self.config)), journal)
+        for sample in ended.judgement.samples:
+            where = sample.object or "the whole"
+            self.user_properties.append((f"{sample.what}_seconds {where} #{sample.cycle}", sample.seconds))
+        self.user_properties.append(("verdict", str(ended.judgement.verdict)))
+        if ended.judgement.verdict is not Verdict.PASS:
+            raise ScenarioVerdictError(ended.judgement)
+        self._clean = ended.clean
+
+    def teardown(self) -> None:
+        """Give up a world that the scenario did not leave clean."""
+        if (worlds := self.config.stash.get(WORLDS, None)) is not None:
+            worlds.done(self.scenario, clean=self._clean)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:  # noqa: ARG002
+        """Say what happened in the scenario's own words."""
+        if isinstance(excinfo.value, FluxdrillError):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Name the scenario."""
+        return self.path, 0, f"{self.scenario.id}: {self.scenario.title}"
+
+
+def collect(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Return a collector for a scenario file, None for any other."""
+    if not is_scenario(path):
+        return None
+    found: pytest.Collector = ScenarioFile.from_parent(parent, path=path)
+    return found
+
+
+def close(config: pytest.Config) -> None:
+    """End the world that is left."""
+    if (worlds := config.stash.get(WORLDS, None)) is not None:
+        worlds.close()
+
+
+def titles(items: Iterable[pytest.Item]) -> dict[str, str]:
+    """Return id and title of the scenarios among `items`."""
+    return {one.scenario.id: one.scenario.title for one in items if isinstance(one, ScenarioItem)}

@@ -1,0 +1,1 @@
+"""Scenarios: declared chaos from injection to recovery: schema, plan, runner, ledger, verdict."""

@@ -1,0 +1,83 @@
+"""What people do during a scenario, and taking it back at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxdrill.faults.world import World
+from fluxdrill.flux.operations import request, resume, suspend
+from fluxdrill.kube.errors import NotFoundError
+from fluxdrill.model.refs import ObjectRef
+from fluxdrill.repository.served import expanded
+from fluxdrill.repository.served import restore as restore_tree
+from fluxdrill.repository.source import commit_files
+from fluxdrill.scenario.bind import Baseline
+from fluxdrill.scenario.checks import Action, Commit, Patch
+
+PERSON = "fluxdrill-person"
+"""The field manager of what a scenario has a person do."""
+
+
+@dataclass(slots=True)
+class Arranged:
+    """What `arrange` made, to be taken back."""
+
+    objects: list[ObjectRef] = field(default_factory=list)
+    base: str = ""
+    """The commit before the first arranged commit."""
+
+
+def perform(world: World, action: Action, baseline: Baseline, arranged: Arranged | None) -> str:
+    """Do one action and return what was done; what is arranged is noted in `arranged`. Raises what the API says."""
+    _DOERS[action.verb](world, getattr(action, action.verb), baseline, arranged)
+    return action.text
+
+
+def _commit(world: World, value: Commit, baseline: Baseline, arranged: Arranged | None) -> None:
+    del baseline
+    repository = world.own_repository
+    if arranged is not None:
+        arranged.base = arranged.base or repository.revision.rpartition(":")[2]
+    commit_files(repository.served, expanded(repository.served, value.files), value.message)
+
+
+def _revert(world: World, value: object, baseline: Baseline, arranged: Arranged | None) -> None:
+    del value, arranged
+    restore_tree(world.own_repository.served, baseline.revision.rpartition(":")[2], "revert to the steady state")
+
+
+def _apply(world: World, value: Mapping[str, Any], baseline: Baseline, arranged: Arranged | None) -> None:
+    del baseline
+    ref = ObjectRef.of(world.api.apply(value, field_manager=PERSON))
+    if arranged is not None:
+        arranged.objects.append(ref)
+
+
+def _patch(world: World, value: Patch, *_: object) -> None:
+    world.api.patch(value.object, value.merge, subresource=value.subresource, field_manager=PERSON)
+
+
+_DOERS: Mapping[str, Callable[[World, Any, Baseline, Arranged | None], object]] = {
+    "commit": _commit,
+    "revert": _revert,
+    "apply": _apply,
+    "patch": _patch,
+    "delete": lambda world, ref, *_: world.api.delete(ref),
+    "reconcile": lambda world, ref, *_: request(world.api, ref),
+    "suspend": lambda world, ref, *_: suspend(world.api, ref),
+    "resume": lambda world, ref, *_: resume(world.api, ref),
+}
+
+
+def restore(world: World, baseline: Baseline, arranged: Arranged) -> None:
+    """Commit the tree from before the scenario again and delete what was arranged by hand."""
+    if world.repository is not None:
+        commit = arranged.base or baseline.revision.rpartition(":")[2]
+        if commit:
+            restore_tree(world.repository.served, commit, "after the scenario")
+    for ref in reversed(arranged.objects):
+        with suppress(NotFoundError):
+            world.api.delete(ref)
