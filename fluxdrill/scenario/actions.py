@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from fluxdrill.faults.world import World
+from fluxdrill.flux.bootstrap import GIT_REPOSITORY
 from fluxdrill.flux.operations import request, resume, suspend
 from fluxdrill.kube.errors import NotFoundError
 from fluxdrill.model.refs import ObjectRef
@@ -81,3 +82,10 @@ def restore(world: World, baseline: Baseline, arranged: Arranged) -> None:
     for ref in reversed(arranged.objects):
         with suppress(NotFoundError):
             world.api.delete(ref)
+
+
+def hurry(world: World, kustomizations: Iterable[ObjectRef]) -> None:
+    """Ask for a reconcile of what exists: after the judgement nobody need wait for an interval."""
+    for ref in (GIT_REPOSITORY, *kustomizations):
+        with suppress(NotFoundError):
+            request(world.api, ref)

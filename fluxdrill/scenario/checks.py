@@ -86,6 +86,7 @@ class Check(OneOf):
     untouched: Refs = Field(default=(), description="Their UID and generation are those of the steady state.")
     field: FieldIs | None = None
     event: EventIs | None = None
+    silent: bool = Field(default=False, description="The API server gives no sign of life for a while.")
     at_head: Refs = Field(
         default=(), alias="at-head", description="Kustomizations that are Ready at the newest commit."
     )
@@ -180,6 +181,7 @@ class Action(OneOf):
 
 _TEXTS = {
     "converged": "Git, Flux's inventory and the live objects agree at the newest commit",
+    "silent": "the API server is silent",
     "ready": "{} ready",
     "not_ready": "{} not ready",
     "present": "{} there",
@@ -204,6 +206,8 @@ def check_text(check: Check) -> str:
             return f"{value.object} has {value.path} = {value.equals!r}"
         case "event":
             return f"an event {value.reason} is about {value.object}"
+        case "converged" | "silent":
+            return _TEXTS[check.verb]
         case verb:
             are = "is" if len(check.refs) == 1 else "are"
             return _TEXTS[verb].format(f"{', '.join(map(str, check.refs))} {are}")

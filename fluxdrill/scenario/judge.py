@@ -57,7 +57,8 @@ _OBJECTIVES: tuple[tuple[str, frozenset[Verb], Mapping[Result, Verdict]], ...] =
     ("the manual step", frozenset({Verb.MANUAL}), _PRODUCT),
     ("outcome", frozenset({Verb.RECOVER}), _PRODUCT),
     ("the decoy was not touched", frozenset({Verb.DECOY}), _PRODUCT),
-    ("the fault was healed", frozenset({Verb.HEAL, Verb.CLEAN}), _HARNESS),
+    ("the fault was healed", frozenset({Verb.HEAL}), _HARNESS),
+    ("cleaned up", frozenset({Verb.CLEAN}), _HARNESS),
     ("steady state after", frozenset({Verb.AFTER}), _PRODUCT),
     ("quiet afterwards", frozenset({Verb.QUIET}), _PRODUCT),
 )

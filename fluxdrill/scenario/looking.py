@@ -12,6 +12,7 @@ from typing import Any
 from fluxdrill.errors import FluxdrillError, HarnessError
 from fluxdrill.faults.fault import Fault, Probe, State
 from fluxdrill.faults.world import World
+from fluxdrill.flux.kinds import EVENT
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.errors import KubeError
 from fluxdrill.kube.predicates import Answer, Predicate, Verdict3
@@ -26,6 +27,8 @@ from fluxdrill.scenario.record import Result
 
 PROBE_INTERVAL = 0.05
 """Seconds between two questions to our own servers; no poll decides anything about the cluster."""
+_DATED = {"event", "silent"}
+"""Checks that look only at what is newer than the fault."""
 QUIET = 3.0
 QUIET_DEADLINE = 45.0
 
@@ -59,6 +62,8 @@ class Looking:
         """Wait until `check` holds; raises what `wait_for` raises."""
         if check.verb == "converged":
             return self._converged(check, baseline)
+        if check.verb == "silent":
+            return self._silent(check, baseline)
         met = wait_for(
             self._world.store,
             self.rule(check, baseline),
@@ -95,6 +100,21 @@ class Looking:
                 subscription.take(1.0)
             finally:
                 self._world.store.unsubscribe(subscription)
+
+    def _silent(self, check: Check, baseline: Baseline) -> Look:
+        """Wait until the watch notes that the API server is silent; raises DeviatedTimeoutError."""
+        end = time.monotonic() + check.within
+        subscription, _ = self._world.store.subscribe({EVENT})  # a gap is told to every subscriber
+        try:
+            while (left := end - time.monotonic()) > 0:
+                for gap in self._world.store.gaps:
+                    if baseline.since is None or gap.start.utc >= baseline.since:
+                        return Look(Result.DONE, f"silent: {gap.why}", gap.start)
+                subscription.take(left)
+        finally:
+            self._world.store.unsubscribe(subscription)
+        problem = f"The API server was never silent within {check.within:g} s."
+        raise DeviatedTimeoutError(problem, lines=[], transitions=(), hint="")
 
     def bite(self, fault: Fault[Any], state: State) -> Look:
         """Wait until the fault shows that it bit; raises what `wait_for` raises."""
@@ -161,7 +181,7 @@ class Sightings:
         """Start to look; return the text of a check that holds already ("" for none): it could be seen without a fault."""
         self._looking.follow(ref for check in self._checks for ref in check.refs)
         for check in self._checks:
-            if check.verb != "event" and self._holds(check):
+            if check.verb not in _DATED and self._holds(check):
                 return check.text
         for number, check in enumerate(self._checks):
             self._futures[number] = self._pool.submit(self._look, check)

@@ -115,17 +115,19 @@ def _cycle(
         yield from _actions(Verb.BEFORE, use.before, cycle)
         yield from _checks(Verb.AWAIT, [use.after] if use.after is not None else [], cycle)
         yield Verb.INJECT, fault.text, cycle, fault, number
+        yield from _actions(Verb.ACT, use.then, cycle)
     for number, fault in faults:
         yield Verb.OBSERVE, f"{fault.name} bit", cycle, fault, number
     yield from _checks(Verb.SEE, scenario.seen, cycle)
     yield from _actions(Verb.ACT, scenario.meanwhile, cycle)
-    heal = [(Verb.HEAL, fault.text, cycle, fault, number) for number, fault in reversed(faults)]
-    helped = scenario.outcome is not Outcome.SELF_HEALED
-    yield from heal if helped else ()
+    lasts = [scenario.outcome is Outcome.SELF_HEALED or use.lasting for use in uses]
+    pairs = list(zip(faults, lasts, strict=True))[::-1]
+    yield from ((Verb.HEAL, fault.text, cycle, fault, number) for (number, fault), late in pairs if not late)
     yield from _checks(Verb.STUCK, scenario.stuck, cycle)
     yield from _actions(Verb.MANUAL, scenario.manual, cycle)
     yield from _checks(Verb.RECOVER, scenario.recovered, cycle)
-    yield from () if helped else heal  # only now: before the judgement nothing may help
+    # only now: before the judgement nothing may help
+    yield from ((Verb.HEAL, fault.text, cycle, fault, number) for (number, fault), late in pairs if late)
 
 
 def _checks(verb: Verb, checks: Iterable[Check], cycle: int) -> Iterator[_Line]:

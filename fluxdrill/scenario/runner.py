@@ -246,6 +246,8 @@ class Runner:
         del step
         problems = self._heal_all()
         actions.restore(self.world, self._baseline, self._arranged)
+        if self.world.repository is not None:
+            actions.hurry(self.world, self._tree().nodes)
         if problems:
             raise HarnessError(problems[0], hint="Run `fluxdrill recover`.")
         return _End(Result.DONE, "clean")

@@ -32,6 +32,8 @@ class FaultUse(Strict):
     fault: str = Field(description="Its name, family.fault: see `fluxdrill scenario faults`.")
     before: tuple[Action, ...] = Field(default=(), description="Done just before it is injected.")
     arguments: Mapping[str, Any] = Field(default_factory=dict, alias="with")
+    then: tuple[Action, ...] = Field(default=(), description="Done just after it is injected, so that it shows.")
+    lasting: bool = Field(default=False, description="It is healed only after the judgement, whatever the outcome.")
     after: Check | None = Field(default=None, description="It is injected once this holds.")
 
 

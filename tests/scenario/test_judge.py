@@ -1,0 +1,215 @@
+"""The verdict's rules; each false green of chaos.md section 7 that is a matter of judging has its test here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from fluxdrill.model.verdicts import Verdict, merge
+from fluxdrill.scenario.judge import judge
+from fluxdrill.scenario.measure import falls, samples, spread
+from fluxdrill.scenario.plan import Verb
+from fluxdrill.scenario.record import Facts, Record, Result, read_facts, read_records, record_entry
+
+FACTS = Facts(
+    id="sample",
+    title="a sample",
+    proves=("C-21",),
+    outcome="recovered",
+    seed=1,
+    affected=("ConfigMap/shop/web",),
+    decoy=("Deployment/monitoring/watcher",),
+    scope=("ConfigMap/shop/web", "Deployment/monitoring/watcher", "Kustomization/flux-system/apps"),
+    silences=False,
+    detect=10,
+    recover=20,
+    total=100,
+    faults=("controllers.kill()",),
+    lab="lab-1",
+)
+COURSE = (
+    (Verb.STEADY, 0, 1),
+    (Verb.INJECT, 2, 2.5),
+    (Verb.OBSERVE, 2.5, 3),
+    (Verb.SEE, 3, 4),
+    (Verb.HEAL, 5, 6),
+    (Verb.RECOVER, 6, 14),
+    (Verb.DECOY, 14, 14),
+    (Verb.CLEAN, 14, 15),
+    (Verb.AFTER, 15, 16),
+    (Verb.QUIET, 16, 19),
+)
+TRANSITION = {
+    "type": "transition",
+    "lab": "lab-1",
+    "object": "ConfigMap/shop/web",
+    "change": "deleted",
+    "status": "NotFound",
+    "t": 3.5,
+}
+BACK = {**TRANSITION, "change": "added", "status": "Current", "t": 12.0}
+ENTRIES = [TRANSITION, BACK]
+
+
+def course(**changes):
+    """Return the records of a run that went well; `changes` replaces the result of a verb."""
+    met = {Verb.SEE: 3.5, Verb.RECOVER: 13.0}
+    return [
+        Record(
+            number=number,
+            verb=verb,
+            text=str(verb),
+            cycle=0,
+            fault=-1,
+            result=changes.get(str(verb), Result.DONE),
+            why="why",
+            started=start,
+            ended=end,
+            met=met.get(verb),
+        )
+        for number, (verb, start, end) in enumerate(COURSE, 1)
+    ]
+
+
+def in_cycle(records):
+    own = {Verb.INJECT, Verb.OBSERVE, Verb.SEE, Verb.HEAL, Verb.RECOVER}
+    return [replace(one, cycle=1 if one.verb in own else 0) for one in records]
+
+
+def verdict(facts=FACTS, entries=ENTRIES, **changes):
+    return judge(facts, in_cycle(course(**changes)), entries).verdict
+
+
+def test_a_run_that_went_as_declared_passes():
+    assert verdict() is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("step", "result", "wanted"),
+    [
+        ("steady", Result.MISSED, Verdict.INVALID),
+        ("inject", Result.VOID, Verdict.INVALID),
+        ("inject", Result.BROKE, Verdict.HARNESS_ERROR),
+        ("observe", Result.MISSED, Verdict.INVALID),
+        ("see", Result.MISSED, Verdict.DEVIATED),
+        ("see", Result.VOID, Verdict.INVALID),
+        ("see", Result.UNDECIDED, Verdict.UNKNOWN),
+        ("heal", Result.BROKE, Verdict.HARNESS_ERROR),
+        ("heal", Result.MISSED, Verdict.HARNESS_ERROR),
+        ("recover", Result.MISSED, Verdict.DEVIATED),
+        ("recover", Result.UNDECIDED, Verdict.UNKNOWN),
+        ("recover", Result.SKIPPED, Verdict.UNKNOWN),
+        ("decoy", Result.MISSED, Verdict.DEVIATED),
+        ("clean", Result.BROKE, Verdict.HARNESS_ERROR),
+        ("after", Result.MISSED, Verdict.DEVIATED),
+        ("quiet", Result.MISSED, Verdict.DEVIATED),
+    ],
+)
+def test_one_step_that_did_not_succeed_is_never_a_pass(step, result, wanted):
+    assert verdict(**{step: result}) is wanted
+
+
+@pytest.mark.parametrize("verb", [verb for verb, *_ in COURSE])
+def test_a_step_that_was_never_taken_is_invalid(verb):
+    kept = [one for one in in_cycle(course()) if one.verb is not verb]
+    assert judge(FACTS, kept, ENTRIES).verdict in {Verdict.INVALID, Verdict.UNKNOWN}
+
+
+def test_no_record_at_all_is_invalid():
+    assert judge(FACTS, [], []).verdict is Verdict.INVALID
+    assert merge([]) is Verdict.INVALID
+
+
+def test_an_object_beyond_the_declared_ones_that_left_ready_is_a_deviation():
+    other = {**TRANSITION, "object": "Kustomization/flux-system/apps", "change": "modified", "status": "False"}
+    assert verdict(entries=[*ENTRIES, other]) is Verdict.DEVIATED
+
+
+def test_an_unrelated_object_that_appears_and_goes_is_not_taken_for_one_of_ours():
+    other = {**TRANSITION, "object": "ConfigMap/shop/unrelated"}
+    assert verdict(entries=[*ENTRIES, other]) is Verdict.PASS
+
+
+def test_a_watch_that_was_blind_leaves_the_blast_radius_unknown():
+    blind = {"type": "watch-loss", "lab": "lab-1", "t": 4.0, "why": "cut"}
+    assert verdict(entries=[*ENTRIES, blind]) is Verdict.UNKNOWN
+    assert verdict(facts=replace(FACTS, silences=True), entries=[*ENTRIES, blind]) is Verdict.PASS
+
+
+def test_a_watch_that_told_of_nothing_leaves_it_unknown():
+    assert verdict(entries=[]) is Verdict.UNKNOWN
+
+
+def test_another_labs_watch_does_not_count():
+    assert verdict(entries=[{**one, "lab": "lab-2"} for one in ENTRIES]) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("changes", [{"detect": 0.5}, {"recover": 5}, {"total": 5}], ids=str)
+def test_a_budget_that_is_exceeded_is_a_deviation(changes):
+    assert verdict(facts=replace(FACTS, **changes)) is Verdict.DEVIATED
+
+
+def test_recovery_counts_from_the_healing_and_to_the_moment_it_held():
+    found = {(one.what, one.object): one.seconds for one in samples(FACTS, in_cycle(course()), ENTRIES)}
+    assert found == {
+        ("detection", ""): 1.0,
+        ("recovery", ""): 7.0,
+        ("detection", "ConfigMap/shop/web"): 1.0,
+        ("recovery", "ConfigMap/shop/web"): 6.0,
+    }
+
+
+def test_what_heals_itself_counts_from_the_bite():
+    found = samples(replace(FACTS, outcome="self-healed"), in_cycle(course()), ENTRIES)
+    assert next(one.seconds for one in found if (one.what, one.object) == ("recovery", "")) == 10.0
+
+
+def test_two_falls_of_one_object_are_one_recovery_of_the_last():
+    again = [{**TRANSITION, "t": 4.5}, {**BACK, "t": 5.0}]
+    found = samples(FACTS, in_cycle(course()), [TRANSITION, *again, {**TRANSITION, "t": 7.0}, BACK])
+    own = [one for one in found if one.object and one.what == "recovery"]
+    assert [one.seconds for one in own] == [6.0]
+
+
+def waiting(t, on, status="False"):
+    return {
+        "type": "transition",
+        "lab": "lab-1",
+        "object": "Kustomization/flux-system/apps",
+        "status": status,
+        "reason": "DependencyNotReady",
+        "message": f"dependency '{on}' is not ready",
+        "t": t,
+    }
+
+
+def test_waiting_for_a_dependency_that_takes_up_a_commit_is_no_fall():
+    assert falls([waiting(1.0, "flux-system/infra")]) == []
+
+
+def test_waiting_for_a_dependency_that_is_down_is_one_whichever_came_first():
+    down = {"object": "Kustomization/flux-system/infra", "status": "False", "reason": "BuildFailed", "t": 2.0}
+    for order in ([down, waiting(3.0, "flux-system/infra")], [waiting(1.0, "flux-system/infra"), down]):
+        assert [fall.object for fall in falls(order)] == [
+            "Kustomization/flux-system/infra",
+            "Kustomization/flux-system/apps",
+        ]
+
+
+def test_a_percentile_needs_twenty_samples():
+    assert spread(range(19)).p95 is None
+    assert spread(range(20)).p95 is not None
+    with pytest.raises(ValueError, match="no sample"):
+        spread([])
+
+
+def test_an_old_journal_gives_the_records_back():
+    records = in_cycle(course())
+    entries = [{"type": "step", "scenario": "sample", "lab": "lab-1", "t": 1, **record_entry(one)} for one in records]
+    assert read_records(entries, "sample") == records
+    assert read_records(entries, "another") == []
+
+
+def test_an_old_journal_gives_the_facts_back():
+    assert read_facts([{"type": "scenario", "t": 0, **asdict(FACTS)}]) == [FACTS]
