@@ -30,10 +30,22 @@ class State(StrEnum):
     EXITED = "exited"
 
 
+class Action(StrEnum):
+    """What was done to a process, as its `listener` is told."""
+
+    STARTED = "started"
+    READY = "ready"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+    KILLED = "killed"
+
+
 class Supervised:
     """A server process; its data folder and log survive a restart, its command line stays the same.
 
-    `ready` is asked until it answers true; None means that a running process is ready.
+    `ready` is asked until it answers true; None means that a running process is ready. `listener`, where one is set, is
+    told the name and each thing that was done to it.
     """
 
     def __init__(
@@ -49,6 +61,7 @@ class Supervised:
         self.name = name
         self.argv = argv
         self.log = log
+        self.listener: Callable[[str, Action], None] | None = None
         self._env = {**os.environ, **(env or {}), **marker(lab_id)}
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,6 +102,7 @@ class Supervised:
             except OSError as error:
                 raise HarnessError(f"{self.name} cannot be started: {error.strerror}.") from error
         self._paused = False
+        self._tell(Action.STARTED)
 
     def wait_ready(self, deadline: float) -> None:
         """Wait until it is ready; raises HarnessError with its last words if it ends or `deadline` seconds pass."""
@@ -100,16 +114,19 @@ class Supervised:
             if time.monotonic() > end:
                 raise HarnessError(f"{self.name} was not ready after {deadline:g} s: {self.last_words()}")
             time.sleep(READY_INTERVAL)
+        self._tell(Action.READY)
 
     def pause(self) -> None:
         """SIGSTOP its process group: it keeps its connections and answers nothing."""
         self._signal(signal.SIGSTOP)
         self._paused = True
+        self._tell(Action.PAUSED)
 
     def resume(self) -> None:
         """SIGCONT after a pause."""
         self._signal(signal.SIGCONT)
         self._paused = False
+        self._tell(Action.RESUMED)
 
     def kill(self) -> None:
         """SIGKILL its process group and wait for the end; fine if it is gone."""
@@ -149,6 +166,10 @@ class Supervised:
         except psutil.NoSuchProcess:
             return 0
 
+    def _tell(self, action: Action) -> None:
+        if self.listener is not None:
+            self.listener(self.name, action)
+
     def _signal(self, number: signal.Signals) -> None:
         if self.state not in (State.RUNNING, State.PAUSED):
             raise HarnessError(f"{self.name} is {self.state}: it cannot get {number.name}.")
@@ -158,6 +179,7 @@ class Supervised:
         self._paused = False
         if self._process is None or self._process.poll() is not None:
             return  # its number may belong to another process by now
+        self._tell(Action.KILLED if number is signal.SIGKILL else Action.STOPPED)
         os.killpg(self._process.pid, number)
         try:
             self._process.wait(deadline)

@@ -14,6 +14,7 @@ from fluxdrill.kube.reduce import Reducer
 from fluxdrill.kube.stream import EventType, WatchEvent
 from fluxdrill.kube.view import KNOWN, Following, Part, PartKey, View
 from fluxdrill.model.clock import Clock, Instant
+from fluxdrill.model.records import Record
 from fluxdrill.model.refs import KubeObject, ObjectRef, Resource
 from fluxdrill.model.timeline import Change, Gap, Seen, Timeline, Transition, WatchLoss
 
@@ -69,7 +70,7 @@ class Subscription:
             return views
 
 
-Listener = Callable[[Transition | Gap | WatchLoss], None]
+Listener = Callable[[Record], None]
 
 
 class Memory:
@@ -77,6 +78,7 @@ class Memory:
 
     def __init__(self, *, clock: Clock, reduce: Reducer, effects: Effects, listener: Listener | None = None) -> None:
         self.clock = clock
+        self.listener = listener
         self.condition = threading.Condition()
         self.view = View(clock.now())
         self.timeline = Timeline(listener=listener)

@@ -5,9 +5,9 @@ While the API server is silent nothing is decided, but the deadline counts on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fluxdrill.errors import FluxdrillError, HarnessError, ProductDeviatedError, UsageError
@@ -29,6 +29,7 @@ from fluxdrill.kube.predicates import (
 from fluxdrill.kube.view import KNOWN, Following, View
 from fluxdrill.kube.watch import Store, Subscription
 from fluxdrill.model.clock import Instant
+from fluxdrill.model.records import Wait, WaitEnd
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.model.timeline import Gap, Transition
 
@@ -134,9 +135,29 @@ def wait_for(
     subscription, view = store.subscribe(predicate.kinds, predicate.refs)
     try:
         wait = _Wait(store, predicate, what=what, dwell=dwell, fail_fast=fail_fast, on_event=on_event)
-        return _until(wait, store, subscription, view, deadline)
+        with _told(wait, store, predicate, deadline):
+            return _until(wait, store, subscription, view, deadline)
     finally:
         store.unsubscribe(subscription)
+
+
+@contextmanager
+def _told(wait: _Wait, store: Store, predicate: Predicate, deadline: float) -> Iterator[None]:
+    """Have the store tell whoever listens that a wait began, and how it ended."""
+    record = Wait(wait.what, tuple(sorted(predicate.refs)), wait.started, deadline)
+    store.tell(record)
+    outcome = WaitEnd.BROKEN
+    try:
+        yield
+        outcome = WaitEnd.MET
+    except WaitTimeout as error:
+        outcome = WaitEnd.DEVIATED if isinstance(error, DeviatedTimeoutError) else WaitEnd.UNDECIDED
+        raise
+    except WaitFailedError:
+        outcome = WaitEnd.GAVE_UP
+        raise
+    finally:
+        store.tell(replace(record, ended=store.clock.now(), outcome=outcome, why=wait.why))
 
 
 def _until(wait: _Wait, store: Store, subscription: Subscription, view: View, deadline: float) -> WaitResult:
@@ -215,6 +236,11 @@ class _Wait:
     def due(self) -> float:
         """The monotonic time at which it will have been met for long enough."""
         return _NEVER if self._met is None else self._met.monotonic + self._dwell
+
+    @property
+    def why(self) -> str:
+        """The last answer of the predicate; "" before the first one."""
+        return self._verdict.why if self._verdict else ""
 
     def begin(self, view: View) -> None:
         """Look at the state at the start. It may be old, so that alone it ends no wait, not even one without dwell."""

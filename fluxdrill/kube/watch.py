@@ -18,6 +18,7 @@ from fluxdrill.kube.reduce import Reducer
 from fluxdrill.kube.state import CRD, Effects, Listener, Memory, Missed, Subscription
 from fluxdrill.kube.view import Following, PartKey, View
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock, Instant
+from fluxdrill.model.records import Wait
 from fluxdrill.model.refs import KubeObject, ObjectRef, Resource
 from fluxdrill.model.timeline import Gap, Timeline, WatchLoss
 
@@ -36,7 +37,7 @@ class Store:
 
     It has connections of its own; `api` stays the caller's. Secrets are kept as metadata, type and keyed digests of
     their values (`digests`), CRDs without their schemas, and everything without managedFields unless `follow` says
-    otherwise. `on_record` is told every transition and disturbance as it is seen. Thread-safe; `kubectl` sees nothing of it.
+    otherwise. `on_record` is told every transition, disturbance and wait as it is seen. Thread-safe; `kubectl` sees nothing of it.
     """
 
     def __init__(
@@ -96,6 +97,11 @@ class Store:
     def list(self, kind: GroupKind, namespace: str | None = None) -> list[KubeObject]:
         """Return the stored objects of a kind, by name."""
         return self.view().list(kind, namespace)
+
+    def tell(self, wait: Wait) -> None:
+        """Tell `on_record` that a wait on this store has begun or ended."""
+        if self._memory.listener is not None:
+            self._memory.listener(wait)
 
     @property
     def closed(self) -> bool:

@@ -28,9 +28,10 @@ from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.wait import all_current, ready, wait_for
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab import confinement
+from fluxdrill.lab.interventions import Interventions
 from fluxdrill.model.clock import SYSTEM_CLOCK
+from fluxdrill.model.records import Record
 from fluxdrill.model.refs import Resource
-from fluxdrill.model.timeline import Gap, Transition, WatchLoss
 from fluxdrill.progress import Progress, Silent
 from fluxdrill.sealedsecrets import controller, sealing
 from fluxdrill.sealedsecrets.controller import SealedSecretsController
@@ -47,8 +48,8 @@ MARKER = "fluxdrill.dev/lab"
 """Label of the flux-system namespace of every lab: destructive work checks for it."""
 
 
-Observer = Callable[[str, Transition | Gap | WatchLoss], None]
-"""Is told a lab's id and what its watch saw."""
+Observer = Callable[[str, Record], None]
+"""Is told a lab's id and what its watch saw, what was waited for, and what was done to its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Lab:
     """A lab that runs from `Lab.start` until `close` (or the end of its `with` block).
 
     `api` talks to its API server as admin, `store` watches it, `git` serves repositories to it, `outside` refuses and
-    records the hosts it wanted, `flux` and `cluster.processes` are its processes, `began` and `seconds` tell its start.
+    records the hosts it wanted, `flux` and `cluster.processes` are its processes, `interventions` records what is
+    done to it, `began` and `seconds` tell its start.
     """
 
     def __init__(
@@ -78,7 +80,8 @@ class Lab:
         observer: Observer | None = None,
     ) -> None:
         self.spec = spec
-        self._observer = observer
+        self._observe = self._observed_by(observer)
+        self.interventions = Interventions(self._observe, clock=SYSTEM_CLOCK)
         self.closed = False
         self._watching = ExitStack()
         self.tools = tools
@@ -135,8 +138,8 @@ class Lab:
         """Start a lab and return it once every Flux controller is ready.
 
         Builds what the toolchain lacks. `prepare` gets the folder that the Git server will serve, before anything is
-        started: what is wrong with a repository is found there first. `observer` is told the lab's id and every
-        transition and disturbance that its watch sees, as it happens. Raises HarnessError if a part does not start,
+        started: what is wrong with a repository is found there first. `observer` is told the lab's id and every record
+        of it (transitions, waits, disturbances), as it happens. Raises HarnessError if a part does not start,
         and whatever `prepare` raises; nothing is left behind then.
         """
         progress = progress or Silent()
@@ -202,8 +205,7 @@ class Lab:
     def _start(self) -> None:
         self._step("etcd and kube-apiserver", self.cluster.start_api)
         self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
-        observe = partial(self._observer, self.lab_id) if self._observer is not None else None
-        self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=observe))
+        self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=self._observe))
         self.git = self._stack.enter_context(self._git_server())
         self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
         if self.sealed_secrets is not None:
@@ -213,6 +215,10 @@ class Lab:
             self._step("Flux controllers", self._start_flux)
         self._step("cluster controllers", self.cluster.wait_controllers)
         self.start_times["ready"] = time.monotonic() - self._began
+        self._watching.enter_context(self.interventions.of(self.processes.values(), self.git))
+
+    def _observed_by(self, observer: Observer | None) -> Callable[[Record], None]:
+        return lambda record: observer(self.lab_id, record) if observer is not None else None
 
     def _step(self, name: str, work: Callable[[], None]) -> None:
         self._progress.update(f"lab {self.lab_id}: {name}")

@@ -124,10 +124,11 @@ class Repository:
     @cached_property
     def tree(self) -> Expected:
         """What the repository wanted when this was first asked for."""
-        worktree = self.lab.folder / "worktree"
+        worktree = self.lab.folder / f"worktree-{self.served.path.stem}"
         worktree.mkdir()
         export(self.served, worktree)
-        return expected(worktree, self.path, KustomizeBuilder(ensure(["kustomize"])[0]["kustomize"]))
+        builder = KustomizeBuilder(ensure(["kustomize"])[0]["kustomize"])
+        return expected(worktree, self.path, builder, repository=self.source)
 
     @property
     def flux_objects(self) -> frozenset[ObjectRef]:

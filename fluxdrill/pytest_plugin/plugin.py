@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +17,23 @@ import pytest
 
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.progress import TerminalProgress
-from fluxdrill.pytest_plugin import options
+from fluxdrill.pytest_plugin import needs, options, proves
+from fluxdrill.pytest_plugin.measured import Kind, Measured, Measurement, measurements, note
 from fluxdrill.pytest_plugin.options import KEEP, OPTIONS, REPORTS, read
+from fluxdrill.pytest_plugin.summary import News, lines
 
 if TYPE_CHECKING:
     from fluxdrill.lab.lab import Lab, LabSpec
     from fluxdrill.pytest_plugin.recording import Recording
     from fluxdrill.report.journal import Journal
+    from fluxdrill.scenario.worlds import Worlds
 
 _JOURNAL: pytest.StashKey[Journal] = pytest.StashKey()
 _RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
 _LABS: pytest.StashKey[list[Lab]] = pytest.StashKey()
-_STARTS: pytest.StashKey[list[tuple[str, float]]] = pytest.StashKey()
+_NEWS: pytest.StashKey[News] = pytest.StashKey()
+WORLDS: pytest.StashKey[Worlds] = pytest.StashKey()
+_REFUSED: pytest.StashKey[str] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,11 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything starts; open the run's folder where reports are wanted."""
     for option in OPTIONS:
         read(config, option)
-    if read(config, KEEP) != "never" and not sys.stdin.isatty():
-        raise pytest.UsageError(
-            f"{KEEP.flag} holds labs until Enter is pressed, and there is no terminal to press it in."
-        )
-    config.stash[_LABS], config.stash[_STARTS] = [], []
+    _refuse_to_hold(config)
+    for help_ in (needs.HELP, proves.HELP):
+        config.addinivalue_line("markers", help_)
+    config.stash[_LABS], config.stash[_NEWS] = [], News()
     if (worker := getattr(config, "workerinput", None)) is not None:
         if folder := worker.get("fluxdrill_folder"):
             _direct(config, Path(folder))
@@ -57,6 +63,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_RECORDING], config.stash[_JOURNAL] = recording, recording.journal
         config.pluginmanager.register(recording, "fluxdrill-recording")
         _direct(config, recording.folder.path)
+
+
+def _refuse_to_hold(config: pytest.Config) -> None:
+    """Raise pytest.UsageError where labs shall be held and nobody can press Enter."""
+    if read(config, KEEP) == "never" or hasattr(config, "workerinput"):
+        return
+    if config.getoption("numprocesses", default=None):
+        raise pytest.UsageError(f"{KEEP.flag} holds labs until Enter is pressed, and the workers of -n cannot hear it.")
+    if not sys.stdin.isatty():
+        raise pytest.UsageError(
+            f"{KEEP.flag} holds labs until Enter is pressed, and there is no terminal to press it in."
+        )
 
 
 def _hold(request: pytest.FixtureRequest, running: Lab) -> None:
@@ -87,6 +105,57 @@ def pytest_configure_node(node: Any) -> None:
         node.workerinput["fluxdrill_folder"] = str(recording.folder.path)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker knows of its labs and what it refused; one that crashed says nothing."""
+    output = getattr(node, "workeroutput", {})
+    if (plain := output.get("fluxdrill_news")) is not None:
+        node.config.stash[_NEWS].take(plain)
+    if refused := output.get("fluxdrill_refused"):
+        node.config.stash[_REFUSED] = refused
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the world of the last scenario; have a worker hand its news to the controller; what a worker refused is a usage error of the whole run."""
+    stash, output = session.config.stash, getattr(session.config, "workeroutput", None)
+    if (worlds := stash.get(WORLDS, None)) is not None:
+        worlds.close()
+    if output is not None:
+        output["fluxdrill_news"] = _news(session.config).plain()
+        output["fluxdrill_refused"] = stash.get(_REFUSED, "")
+    elif stash.get(_REFUSED, ""):
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a scenario file as a test."""
+    if file_path.suffix not in {".yaml", ".yml"}:
+        return None
+    from fluxdrill.pytest_plugin import scenarios  # noqa: PLC0415
+
+    return scenarios.collect(file_path, parent)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check what tests need and prove, before any of them runs."""
+    try:
+        needs.judge(config, items)
+        proves.check(items)
+    except pytest.UsageError as error:
+        if not hasattr(config, "workerinput"):
+            raise
+        # in a worker it would be an internal error of xdist: run nothing, and let the controller say why
+        config.stash[_REFUSED] = str(error)
+        items.clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test whose needs are not met, where the run allows no skip."""
+    needs.refuse(item)
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """Print the options in force and where they come from."""
     return options.header(config)
@@ -114,16 +183,34 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """Say how long labs took, what was slowest, and where the report is."""
-    starts = config.stash.get(_STARTS, [])
+    """Say how long labs took, what was slowest, what was measured, what still stands, and where the report is."""
     recording = config.stash.get(_RECORDING, None)
-    if not starts and recording is None:
+    every = [one for reports in terminalreporter.stats.values() for one in reports]
+    calls = [one for one in every if isinstance(one, pytest.TestReport) and one.when == "call"]
+    measured = [(one.nodeid, found) for one in calls for found in measurements(one.user_properties)]
+    if refused := config.stash.get(_REFUSED, ""):
+        terminalreporter.write_line(f"ERROR: {refused}", red=True)
+    news = _news(config)
+    if not news.starts and not measured and recording is None:
         return
+    page = str(recording.finish(exitstatus)) if recording is not None else ""
     terminalreporter.section("fluxdrill")
-    for lab_id, seconds in starts:
-        terminalreporter.write_line(f"lab {lab_id} was ready in {seconds:.1f} s (simulated pods, real controllers)")
-    if recording is not None:
-        terminalreporter.write_line(f"report: {recording.finish(exitstatus)}")
+    for line in lines(news, measured, _standing(news), page):
+        terminalreporter.write_line(line)
+
+
+def _news(config: pytest.Config) -> News:
+    """Return what is known by now, with what the watches of this process's own labs saw."""
+    seen = [(one.lab_id, one.store.timeline.transitions) for one in config.stash[_LABS]]
+    return config.stash[_NEWS].with_labs(seen)
+
+
+def _standing(news: News) -> list[str]:
+    """Return the labs that still stand: those of this run that did not end, and those that `fluxdrill up` keeps."""
+    from fluxdrill.cluster.leases import leases  # noqa: PLC0415 - collecting must stay cheap
+
+    ours = {lab for lab, _ in news.starts}
+    return [one.lab_id for one in leases() if one.kept or one.lab_id in ours]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -146,6 +233,19 @@ def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     with start(request.config, None) as running:
         yield running
         _hold(request, running)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Return a function that records a measured time in seconds and judges it by its budget: see `Measured`."""
+
+    def record(name: str, seconds: float, *, kind: str = Kind.RECOVERY, budget: float | None = None) -> None:
+        found = Measurement(name, round(seconds, 2), Kind(kind), budget)
+        if (journal := request.config.stash.get(_JOURNAL, None)) is not None:
+            journal.tell("measured", test=request.node.nodeid, **found.plain())
+        note(request.node, found)
+
+    return record
 
 
 @pytest.fixture
@@ -176,10 +276,22 @@ def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
         with capture.global_and_fixture_disabled(), TerminalProgress().running() as progress:
             running = Lab.start(spec, progress=progress, observer=observer, **how)
     config.stash[_LABS].append(running)
-    config.stash[_STARTS].append((running.lab_id, running.seconds))
+    config.stash[_NEWS].starts.append((running.lab_id, running.seconds))
     if journal is not None:
         journal.tell("lab", lab=running.lab_id, seconds=round(running.seconds, 2))
     return running
+
+
+@contextmanager
+def journal_of(config: pytest.Config) -> Iterator[Journal]:
+    """Hand out the run's journal, or where no report is wanted one that is thrown away."""
+    if (known := config.stash.get(_JOURNAL, None)) is not None:
+        yield known
+        return
+    from fluxdrill.report.journal import Journal  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="fluxdrill-journal-") as folder, Journal(Path(folder) / "journal") as own:
+        yield own
 
 
 def _attach(config: pytest.Config, evidence: list[tuple[str, str]]) -> None:

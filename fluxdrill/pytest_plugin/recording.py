@@ -55,22 +55,38 @@ def worker_journal(folder: Path, worker: str) -> Journal:
 
 
 def message_of(call: pytest.CallInfo[Any], report: pytest.TestReport) -> str:
-    """Return what a failed test says: our own errors in their own words, everything else as pytest shows it."""
+    """Return what a failed test says: our own errors and assertions in their own words, others with their type."""
     error = call.excinfo.value if call.excinfo is not None else None
-    if isinstance(error, FluxdrillError):
-        return str(error)
-    return report.longreprtext[-_MESSAGE_LIMIT:]
+    match error:
+        case None:
+            return report.longreprtext[-_MESSAGE_LIMIT:]
+        case FluxdrillError() | pytest.fail.Exception():
+            return str(error)
+        case AssertionError():
+            return _said(str(error)) or report.longreprtext[-_MESSAGE_LIMIT:]
+        case _:
+            return f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
+
+
+def _said(assertion: str) -> str:
+    """Return the words of an assertion, without what pytest adds below them: how each value came about."""
+    lines = assertion.splitlines()
+    added = next((number for number, line in enumerate(lines) if number and line.startswith("assert ")), len(lines))
+    return "\n".join(lines[:added])
 
 
 def _test(report: pytest.TestReport) -> dict[str, Any]:
     properties = dict(report.user_properties)
     sections = [(title, text) for title, text in report.sections if not title.startswith("Captured")]
+    message = properties.get("message", "") or _skip_reason(report)
+    if report.failed and (place := report.longreprtext[-_MESSAGE_LIMIT:].removesuffix(message).strip()):
+        sections.append(("Where it failed", place))
     return {
         "id": report.nodeid,
         "outcome": _outcome(report),
         "seconds": round(report.duration, 3),
         "statement": properties.get("statement", ""),
-        "message": properties.get("message", "") or _skip_reason(report),
+        "message": message,
         "sections": sections,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from fluxdrill.errors import FluxdrillError, ProductDeviatedError
 from fluxdrill.model.verdicts import Verdict
+from fluxdrill.pytest_plugin.options import SEED, read
 from fluxdrill.scenario.command import repositories
 from fluxdrill.scenario.judge import Judgement
 from fluxdrill.scenario.load import is_scenario, load
@@ -17,8 +18,6 @@ from fluxdrill.scenario.plan import plan
 from fluxdrill.scenario.schema import Scenario
 from fluxdrill.scenario.session import run_scenario
 from fluxdrill.scenario.worlds import Worlds, missing
-
-WORLDS: pytest.StashKey[Worlds] = pytest.StashKey()
 
 
 class ScenarioVerdictError(ProductDeviatedError):
@@ -60,13 +59,13 @@ class ScenarioItem(pytest.Item):
         """Run it in a world of its own or one that the scenario before left as it was."""
         if reason := missing(self.scenario):
             pytest.skip(reason)
-        from fluxdrill.pytest_plugin.plugin import journal_of, seed_of, start  # noqa: PLC0415
+        from fluxdrill.pytest_plugin.plugin import WORLDS, journal_of, start  # noqa: PLC0415 - it imports this module
 
         if (worlds := self.config.stash.get(WORLDS, None)) is None:
             worlds = Worlds(lambda spec, **how: start(self.config, spec, **how), repositories([self.path]))
             self.config.stash[WORLDS] = worlds
         with journal_of(self.config) as journal:
-            ended = run_scenario(worlds.get(self.scenario), plan(self.scenario, seed_of(self.config)), journal)
+            ended = run_scenario(worlds.get(self.scenario), plan(self.scenario, int(read(self.config, SEED))), journal)
         for sample in ended.judgement.samples:
             where = sample.object or "the whole"
             self.user_properties.append((f"{sample.what}_seconds {where} #{sample.cycle}", sample.seconds))
@@ -77,6 +76,8 @@ class ScenarioItem(pytest.Item):
 
     def teardown(self) -> None:
         """Give up a world that the scenario did not leave clean."""
+        from fluxdrill.pytest_plugin.plugin import WORLDS  # noqa: PLC0415 - it imports this module
+
         if (worlds := self.config.stash.get(WORLDS, None)) is not None:
             worlds.done(self.scenario, clean=self._clean)
 
@@ -97,14 +98,3 @@ def collect(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         return None
     found: pytest.Collector = ScenarioFile.from_parent(parent, path=path)
     return found
-
-
-def close(config: pytest.Config) -> None:
-    """End the world that is left."""
-    if (worlds := config.stash.get(WORLDS, None)) is not None:
-        worlds.close()
-
-
-def titles(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """Return id and title of the scenarios among `items`."""
-    return {one.scenario.id: one.scenario.title for one in items if isinstance(one, ScenarioItem)}

@@ -12,8 +12,8 @@ from fluxdrill.flux.kinds import HELM_RELEASE, KUSTOMIZATION, RECONCILED
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.view import View
 from fluxdrill.model.conditions import dependencies
-from fluxdrill.model.refs import ObjectRef
-from fluxdrill.rehearsal.outcome import judge
+from fluxdrill.model.refs import KubeObject, ObjectRef
+from fluxdrill.rehearsal.outcome import State, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,23 @@ def layout(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[Plac
     circles = nx.condensation(graph)
     placed: list[Placed] = []
     for column, generation in enumerate(nx.topological_generations(circles)):
-        members = sorted(name for one in generation for name in circles.nodes[one]["members"])
+        names_here = (name for one in generation for name in circles.nodes[one]["members"])
+        members = sorted(names_here, key=lambda name: (graph.degree(name) == 0, name))  # what stands alone, last
         placed.extend(Placed(name, column, row) for row, name in enumerate(members))
     return tuple(placed)
 
 
 def of_view(view: View, *, title: str, lab: str) -> dict[str, Any]:
-    """Return the journal entry of what waits for what at this moment: Kustomizations and HelmReleases, by dependsOn."""
+    """Return the journal entry of what waits for what at this moment: Kustomizations and HelmReleases, by dependsOn.
+
+    A source that is not Ready is shown as well, before the Kustomizations that read it.
+    """
     objects = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
     found = judge(objects, parents={}, depends_on={}, since={}).findings
-    shown = {ref: obj for ref, obj in objects.items() if GroupKind.of(ref) in (KUSTOMIZATION, HELM_RELEASE)}
-    wanted = {ref: dependencies(obj) for ref, obj in shown.items()}
+    open_ones = {ref for ref in objects if found[ref].state is not State.READY}
+    links = (KUSTOMIZATION, HELM_RELEASE)
+    shown = {ref: obj for ref, obj in objects.items() if GroupKind.of(ref) in links or ref in open_ones}
+    wanted = {ref: (*dependencies(obj), *(open_ones & {_source(ref, obj)})) for ref, obj in shown.items()}
     names = {str(ref) for ref in (*shown, *(one for refs in wanted.values() for one in refs))}
     return {
         "title": title,
@@ -52,3 +58,12 @@ def of_view(view: View, *, title: str, lab: str) -> dict[str, Any]:
         "edges": sorted((str(before), str(ref)) for ref, refs in wanted.items() for before in refs),
         "states": {str(ref): str(found[ref].state) for ref in shown},
     }
+
+
+def _source(ref: ObjectRef, obj: KubeObject) -> ObjectRef | None:
+    """Return the source that a Kustomization reads; None for everything else."""
+    named = obj.get("spec", {}).get("sourceRef") if GroupKind.of(ref) == KUSTOMIZATION else None
+    if not named:
+        return None
+    namespace = str(named.get("namespace") or ref.namespace)
+    return ObjectRef("source.toolkit.fluxcd.io", str(named["kind"]), namespace, str(named["name"]))

@@ -8,16 +8,21 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fluxdrill.errors import UsageError
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock, Instant
+from fluxdrill.model.records import Intervention, Record, Wait
 from fluxdrill.model.timeline import Gap, Transition, WatchLoss
 
 Entry = dict[str, Any]
+WAIT_OBJECTS = 20
+"""Objects named of one wait; `count` says how many there are."""
 
 
 class Journal:
@@ -59,16 +64,33 @@ class Journal:
         """Return the seconds of `at` since the run began."""
         return round(at.since(self.began), 4)
 
-    def observe(self, lab: str, entry: Transition | Gap | WatchLoss) -> None:
-        """Append what a lab's watch saw; for `Store(..., on_record=...)`."""
+    def observe(self, lab: str, entry: Record) -> None:
+        """Append what a lab tells; for `Lab.start(..., observer=...)`. What has ended is told again, with its end."""
         match entry:
             case Transition():
                 self.tell("transition", at=entry.at, lab=lab, **transition_fields(entry))
             case Gap():
-                end = self.seconds(entry.end) if entry.end is not None else None
-                self.tell("gap", at=entry.start, lab=lab, why=entry.why, end=end)
+                self.tell("gap", at=entry.start, lab=lab, why=entry.why, end=self._end(entry.end))
             case WatchLoss():
                 self.tell("watch-loss", at=entry.at, lab=lab, what=entry.what, why=entry.why)
+            case Wait():
+                self.tell("wait", at=entry.started, lab=lab, end=self._end(entry.ended), **wait_fields(entry))
+            case Intervention():
+                done = {"what": entry.what, "target": entry.target, "end": self._end(entry.ended)}
+                self.tell("disturbance", at=entry.started, lab=lab, **done)
+
+    @contextmanager
+    def disturbance(self, what: str, *, target: str, lab: str = "") -> Iterator[None]:
+        """Record that `what` was done to `target` from here to the end of the `with` block, for what no lab tells itself."""
+        begun = Intervention(what, target, self._clock.now())
+        self.observe(lab, begun)
+        try:
+            yield
+        finally:
+            self.observe(lab, replace(begun, ended=self._clock.now()))
+
+    def _end(self, at: Instant | None) -> float | None:
+        return self.seconds(at) if at is not None else None
 
     def close(self) -> None:
         """Write what is queued and end; may be called twice."""
@@ -98,6 +120,18 @@ def transition_fields(entry: Transition) -> Entry:
         "kstatus": str(entry.status.status),
         "generation": entry.generation,
         "revision": entry.revision,
+    }
+
+
+def wait_fields(entry: Wait) -> Entry:
+    """Return the plain fields of a wait: what and which objects were waited for, the deadline in seconds, the outcome."""
+    return {
+        "what": entry.what,
+        "objects": [str(ref) for ref in entry.refs[:WAIT_OBJECTS]],
+        "count": len(entry.refs),
+        "deadline": entry.deadline,
+        "outcome": str(entry.outcome),
+        "why": entry.why[:500],
     }
 
 

@@ -20,7 +20,11 @@ def render(entries: Sequence[Entry]) -> str:
     data = page_data(entries)
     packed = base64.b64encode(gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0)).decode()
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("page.html.j2"))
-    return template.render(data=data, packed=packed, style=_asset("page.css"), script=_asset("page.js"))
+    failures = [one for one in data["headlines"] if one["where"]]
+    named = len(failures) < len(data["headlines"])  # a rehearsal names its first blocker itself
+    blocked = [graph for graph in data["graphs"] if graph["blockers"] and not named]
+    shown = {"data": data, "blocked": blocked, "failures": failures, "packed": packed}
+    return template.render(**shown, style=_asset("page.css"), script=_asset("page.js"))
 
 
 def write_page(journal: Path, page: Path) -> Path:

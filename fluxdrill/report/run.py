@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from fluxdrill.report.blocking import blockers, path_of
 from fluxdrill.report.graph import layout
 from fluxdrill.report.journal import Entry
 
-SHOWN_OUTCOMES = ("failed", "error", "passed", "skipped", "xfailed", "xpassed")
+GRAPHS = 6
+"""How many different graphs a page shows; the newest ones."""
 
 
 class RunVerdict(StrEnum):
@@ -52,6 +55,7 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
     tests = [_test(entry) for entry in by_type.get("test", [])]
     seconds = end.get("t") or max((float(entry.get("t", 0)) for entry in entries), default=0.0)
     objects = _objects(by_type.get("transition", []), strings)
+    disturbances = _spans(by_type.get("disturbance", []), seconds, key=("lab", "t", "what"))
     return {
         "title": run.get("title", "Run"),
         "began": run.get("utc", ""),
@@ -63,10 +67,10 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
         "tests": tests,
         "labs": [_without_type(entry) for entry in by_type.get("lab", [])],
         "objects": objects,
-        "gaps": _gaps(by_type.get("gap", []), seconds),
-        "waits": [_without_type(entry) for entry in by_type.get("wait", [])],
-        "disturbances": [_without_type(entry) for entry in by_type.get("disturbance", [])],
-        "graphs": [_graph(entry, objects) for entry in by_type.get("graph", [])],
+        "gaps": _spans(by_type.get("gap", []), seconds, key=("lab", "t")),
+        "waits": _spans(by_type.get("wait", []), seconds, key=("lab", "t", "what")),
+        "disturbances": disturbances,
+        "graphs": _graphs(by_type.get("graph", []), objects, strings.texts, str(run.get("utc", "")), disturbances),
         "facts": dict(run.get("facts", {})),
         "texts": [_without_type(entry) for entry in by_type.get("text", [])],
         "strings": strings.texts,
@@ -132,27 +136,62 @@ def _rank(name: str) -> int:
     return next((number for number, kind in enumerate(order) if name.startswith(kind)), len(order))
 
 
-def _gaps(entries: Iterable[Entry], seconds: float) -> list[dict[str, Any]]:
-    """Return the silent times of the API servers; a gap is told again when it ends."""
-    found: dict[tuple[str, float], dict[str, Any]] = {}
+def _spans(entries: Iterable[Entry], seconds: float, *, key: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return what lasts, each once with its last word: it is told again when it ends, and what never ended lasts on."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for entry in entries:
         end = entry.get("end")
-        found[(str(entry.get("lab", "")), entry["t"])] = {
-            **_without_type(entry),
-            "end": seconds if end is None else end,
-        }
+        one = {**_without_type(entry), "end": seconds if end is None else end, "open": end is None}
+        found[tuple(entry.get(name, "") for name in key)] = one
     return list(found.values())
 
 
-def _graph(entry: Entry, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    edges = [(str(before), str(after)) for before, after in entry["edges"]]
-    known = {row["object"] for row in objects if row["lab"] == entry.get("lab", "")}
+def _graphs(
+    entries: Iterable[Entry],
+    objects: Sequence[Mapping[str, Any]],
+    texts: Sequence[str],
+    began: str,
+    done: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return the newest graphs; one that shows the same as an earlier one only counts up that one's `same`."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(repr([entry.get("lab"), entry["nodes"], entry["edges"], entry.get("states")]), []).append(
+            entry
+        )
+    start = datetime.fromisoformat(began) if began else datetime.fromtimestamp(0, UTC)
+    graphs = [_graph(same, objects, texts, start) for same in list(found.values())[-GRAPHS:]]
+    return [{**graph, "during": [one for one in done if _meanwhile(one, graph)]} for graph in graphs]
+
+
+def _meanwhile(done: Mapping[str, Any], graph: Mapping[str, Any]) -> bool:
+    """Tell whether something was done to a graph's lab since the first of its blockers stands, or a second before."""
+    known = [one["since"] for one in graph["blockers"] if one["since"] is not None]
+    since = min(known, default=graph["t"]) - 1.0
+    return done.get("lab", "") in ("", graph["lab"]) and bool(done["t"] <= graph["t"] and done["end"] >= since)
+
+
+def _graph(
+    same: Sequence[Entry], objects: Sequence[Mapping[str, Any]], texts: Sequence[str], began: datetime
+) -> dict[str, Any]:
+    first = {"t": 0.0, "states": {}, **same[0]}
+    edges = [(str(before), str(after)) for before, after in first["edges"]]
+    rows = {row["object"]: row for row in objects if row["lab"] == first.get("lab", "")}
     places = [
-        {"name": one.name, "column": one.column, "row": one.row, "seen": one.name in known}
-        for one in layout(map(str, entry["nodes"]), edges)
+        {"name": one.name, "column": one.column, "row": one.row, "seen": one.name in rows}
+        for one in layout(map(str, first["nodes"]), edges)
     ]
-    return {"title": entry.get("title", ""), "lab": entry.get("lab", ""), "nodes": places, "edges": edges,
-            "states": entry.get("states", {})}  # fmt: skip
+    return {
+        "title": first.get("title", ""),
+        "same": len(same),
+        "lab": first.get("lab", ""),
+        "t": first["t"],
+        "nodes": places,
+        "edges": edges,
+        "states": first["states"],
+        "blockers": blockers(first, rows, texts, began=began),
+        "path": path_of(first, rows, texts),
+    }
 
 
 def _without_type(entry: Entry) -> dict[str, Any]:

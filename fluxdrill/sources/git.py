@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -90,6 +91,10 @@ class GitServer:
                 self._close_listener()
             elif self._listener is None:
                 self._open_listener()
+
+    def on_fault(self, listener: Callable[[GitFault | None], None] | None) -> None:
+        """Have `listener` told of each fault that is turned on, and None when it is healed; it must be quick."""
+        self._site.faults.listener = listener
 
     def heal(self) -> None:
         """End the fault; requests that wait in it go on at once."""

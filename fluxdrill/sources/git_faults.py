@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -65,10 +66,23 @@ class GitFault:
         """Accept each request and do not answer it until the fault is healed."""
         return cls(FaultKind.HANG, only)
 
+    def __str__(self) -> str:
+        scope = f" for {self.only.strip('/')}" if self.only.strip("/") else ""
+        return _WORDS[self.kind].format(seconds=self.seconds, status=self.status) + scope
+
     def concerns(self, path: str) -> bool:
         """Tell whether a request for the URL path `path` is in scope."""
         scope = self.only.strip("/")
         return not scope or f"{path.strip('/')}/".startswith(f"{scope}/")
+
+
+_WORDS = {
+    FaultKind.DOWN: "is down",
+    FaultKind.SLOW: "answers {seconds:g} s late",
+    FaultKind.STATUS: "answers {status}",
+    FaultKind.TRUNCATED: "cuts its answers",
+    FaultKind.HANG: "hangs",
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -81,9 +95,13 @@ class ActiveFault:
 
 
 class FaultSwitch:
-    """The fault that is on, for many threads; a change is seen by the next request, and ends all waiting in old ones."""
+    """The fault that is on, for many threads; a change is seen by the next request, and ends all waiting in old ones.
+
+    `listener`, where one is set, is told of each change.
+    """
 
     def __init__(self) -> None:
+        self.listener: Callable[[GitFault | None], None] | None = None
         self._lock = threading.Lock()
         self._active: ActiveFault | None = None
         self._last: ActiveFault | None = None
@@ -125,3 +143,5 @@ class FaultSwitch:
             self._last = active or self._last
         if before:
             before.over.set()
+        if self.listener is not None:
+            self.listener(active.fault if active else None)

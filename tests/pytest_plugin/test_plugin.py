@@ -112,3 +112,15 @@ def test_holding_a_lab_without_a_terminal_is_refused_before_anything_starts(suit
     result = suite.runpytest_subprocess("--lab-keep=failed")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "there is no terminal" in result.stderr.str()
+
+
+def test_holding_a_lab_of_a_worker_is_refused_before_anything_starts(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("-n2", "--lab-keep=failed")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "the workers of -n cannot hear it" in result.stderr.str()
+
+
+def test_a_provider_that_is_not_built_is_refused_before_anything_starts(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("--lab-provider=kind")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--lab-provider is 'kind' (from command line). Choose one of: embedded." in result.stderr.str()

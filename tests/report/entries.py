@@ -38,15 +38,19 @@ def run(*entries: Entry, ended: bool = True) -> list[Entry]:
     ]
 
 
-def large(tests: int, transitions: int) -> list[Entry]:
-    """Return a run of many tests and transitions of many objects."""
-    states = ("Unknown", "False", "True")
-    cases = [
-        case(f"suites/x/test_{n}.py::test_case[{n}]", "failed" if n % 50 == 0 else "passed", t=float(n))
-        for n in range(tests)
-    ]
-    moves = [
-        transition(20.0 * n / transitions, f"HelmRelease/ns-{n % 40}/release-{n % 400}", states[n % 3], message=f"attempt {n % 700} of a release that takes its time")
-        for n in range(transitions)
-    ]  # fmt: skip
-    return run(*cases, *moves)
+def wait(t: float, end: float | None, what: str, *, outcome: str = "met") -> Entry:
+    return {
+        "type": "wait", "t": t, "end": end, "lab": "lab-1", "what": what, "objects": ["K/n/a"], "count": 1,
+        "deadline": 30.0, "outcome": outcome, "why": "1 of 2",
+    }  # fmt: skip
+
+
+def disturbance(t: float, end: float | None, what: str, target: str) -> Entry:
+    return {"type": "disturbance", "t": t, "end": end, "lab": "lab-1", "what": what, "target": target}
+
+
+def graph(t: float, nodes: list[str], edges: list[tuple[str, str]], states: dict[str, str]) -> Entry:
+    return {
+        "type": "graph", "t": t, "lab": "lab-1", "title": "What waited for what", "nodes": nodes,
+        "edges": [list(one) for one in edges], "states": states,
+    }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import pytest
 
 from fluxdrill.errors import UsageError
 from fluxdrill.model.clock import Instant
+from fluxdrill.model.records import Intervention, Wait, WaitEnd
+from fluxdrill.model.refs import ObjectRef
 from fluxdrill.model.timeline import Gap
 from fluxdrill.report.journal import Journal, read_journal
+
+KINDS = ("wait", "disturbance")
 
 
 class Steps:
@@ -85,3 +90,36 @@ def test_a_workers_entries_are_moved_to_the_controllers_clock(tmp_path: Path) ->
         journal.take([{"type": "run", "t": 0.0}, {"type": "gap", "t": 1.0, "end": 3.0}], shift=10.0)
     lines = [json.loads(line) for line in journal.path.read_text(encoding="utf-8").splitlines()]
     assert [(one["type"], one["t"], one.get("end")) for one in lines[1:]] == [("gap", 11.0, 13.0)]
+
+
+def test_a_wait_and_a_disturbance_are_told_when_they_begin_and_again_when_they_end(tmp_path: Path) -> None:
+    clock = Steps()
+    ref = ObjectRef("", "ConfigMap", "default", "settings")
+    with Journal(tmp_path / "j.jsonl", clock=clock) as journal:
+        waited = Wait("the link", (ref,) * 30, clock.now(), 60.0)
+        journal.observe("lab-1", waited)
+        journal.observe("lab-1", replace(waited, ended=clock.now(), outcome=WaitEnd.DEVIATED, why="no"))
+        done = Intervention("etcd killed", "etcd", clock.now())
+        journal.observe("lab-1", done)
+        journal.observe("lab-1", replace(done, ended=clock.now()))
+    waits, deeds = ([one for one in read_journal(journal.path) if one["type"] == kind] for kind in KINDS)
+    assert [(one["t"], one["end"], one["outcome"]) for one in waits] == [
+        (2.0, None, "waiting"),
+        (2.0, 3.0, "not met in time"),
+    ]
+    assert (waits[1]["deadline"], waits[1]["count"], waits[1]["objects"]) == (60.0, 30, [str(ref)] * 20)
+    assert [(one["what"], one["target"], one["t"], one["end"]) for one in deeds] == [
+        ("etcd killed", "etcd", 4.0, None),
+        ("etcd killed", "etcd", 4.0, 5.0),
+    ]
+
+
+def test_a_disturbance_by_hand_ends_also_after_an_error(tmp_path: Path) -> None:
+    with (
+        Journal(tmp_path / "j.jsonl") as journal,
+        pytest.raises(ZeroDivisionError),
+        journal.disturbance("Git server answers 503", target="git"),
+    ):
+        raise ZeroDivisionError
+    ends = [one["end"] is None for one in read_journal(journal.path) if one["type"] == "disturbance"]
+    assert ends == [True, False]

@@ -6,7 +6,7 @@ import pytest
 
 from fluxdrill.report.graph import layout
 from fluxdrill.report.run import page_data
-from tests.report.entries import case, run, transition
+from tests.report.entries import case, disturbance, run, transition, wait
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,20 @@ def test_what_waits_stands_right_of_what_it_waits_for() -> None:
 
 def test_a_circle_is_placed_and_not_an_error() -> None:
     assert {one.column for one in layout(["a", "b"], [("a", "b"), ("b", "a")])} == {0}
+
+
+def test_what_lasts_is_shown_once_with_its_last_word_and_what_never_ended_lasts_to_the_end() -> None:
+    told = [
+        wait(1.0, None, "a", outcome="waiting"),
+        wait(1.0, 3.0, "a"),
+        wait(4.0, None, "b", outcome="waiting"),
+        disturbance(5.0, None, "etcd killed", "etcd"),
+    ]
+    data = page_data(run(*told))
+    assert [(one["what"], one["end"], one["open"]) for one in data["waits"]] == [("a", 3.0, False), ("b", 20.0, True)]
+    assert [(one["what"], one["end"], one["open"]) for one in data["disturbances"]] == [("etcd killed", 20.0, True)]
+
+
+def test_a_calm_run_has_neither_waits_nor_disturbances() -> None:
+    data = page_data(run(case("t")))
+    assert (data["waits"], data["disturbances"]) == ([], [])

@@ -1,0 +1,89 @@
+"""Markers that say what a test needs of its lab: `needs("pods")` is met by the provider, or skipped with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fluxdrill.model.capabilities import Capability
+from fluxdrill.pytest_plugin.options import PROVIDER, STRICT, read
+
+if TYPE_CHECKING:
+    from fluxdrill.lab.lab import LabSpec
+
+MARK = "needs"
+HELP = (
+    f"{MARK}(*capabilities): what the test needs of its lab ({', '.join(Capability)}); "
+    f"skipped with the way out where {PROVIDER.flag} has it not, an error with {STRICT.flag}=yes"
+)
+OFFERED = {
+    "embedded": frozenset(
+        {
+            Capability.SIMULATED_PODS,
+            Capability.SECOND_CLUSTER,
+            Capability.STOP_CONTROLLER,
+            Capability.STOP_APISERVER,
+            Capability.STOP_ETCD,
+            Capability.CONTROLLER_FILES,
+            Capability.GIT_FAULTS,
+        }
+    ),
+    "kind": frozenset({Capability.PODS, Capability.NODE_EXEC, Capability.FUSE, Capability.SECOND_CLUSTER}),
+}
+"""What each provider can do at most; one that is no choice of `--lab-provider` is not built yet."""
+
+_OF_CONTROLLERS = {Capability.STOP_CONTROLLER, Capability.CONTROLLER_FILES}
+_UNMET: pytest.StashKey[str] = pytest.StashKey()
+
+
+def provided(spec: LabSpec) -> frozenset[Capability]:
+    """Return what a lab of this make can do; without Flux there is no controller to stop."""
+    return OFFERED[PROVIDER.default] - (frozenset() if spec.flux else _OF_CONTROLLERS)
+
+
+def unmet(needs: Iterable[Capability], offered: frozenset[Capability]) -> str:
+    """Return which needs are not met and how to meet them; "" when all are."""
+    missing = [one for one in dict.fromkeys(needs) if one not in offered]
+    if not missing:
+        return ""
+    ways = [_way(name) for name, offers in OFFERED.items() if offers >= set(missing)]
+    return f"needs {', '.join(missing)}: {' or '.join(ways) or 'no provider has it'}"
+
+
+def judge(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
+    """Skip the tests whose needs are not met, or note them for `refuse`; touches no cluster.
+
+    Raises pytest.UsageError for a capability that does not exist: a typing error would skip a test for ever.
+    """
+    offered = OFFERED[read(config, PROVIDER)]
+    strict = read(config, STRICT) == "yes"
+    for item in items:
+        if not (reason := unmet(_needs(item), offered)):
+            continue
+        if strict:
+            item.stash[_UNMET] = reason
+        else:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def refuse(item: pytest.Item) -> None:
+    """Fail a test whose needs are not met, where a skip is not allowed."""
+    if reason := item.stash.get(_UNMET, ""):
+        pytest.fail(f"{reason} ({STRICT.flag}=yes allows no skip)", pytrace=False)
+
+
+def _way(provider: str) -> str:
+    return f"run with {PROVIDER.flag}={provider}" + ("" if provider in PROVIDER.choices else " (not built yet)")
+
+
+def _needs(item: pytest.Item) -> list[Capability]:
+    named = [name for mark in item.iter_markers(MARK) for name in (mark.args or ("",))]
+    known = list(Capability)
+    if unknown := [name for name in named if name not in known]:
+        raise pytest.UsageError(
+            f"{item.nodeid} needs {', '.join(map(repr, unknown))}, which is no capability. "
+            f"Choose from: {', '.join(known)}."
+        )
+    return [Capability(name) for name in named]
