@@ -49,7 +49,8 @@ def tests(session: nox.Session) -> None:
         "--cov-report=term:skip-covered",
         "-m",
         "(not live or ci) and not nightly",
-        *(session.posargs or ["tests", "suites"]),
+        "--lab-strict=yes",
+        *(session.posargs or ["tests", "suites", "scenarios"]),
     )
 
 
@@ -91,6 +92,23 @@ def rehearse(session: nox.Session) -> None:
     session.install("-e", ".")
     fluxdrill(session, "toolchain", "build")
     fluxdrill(session, "rehearse", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write docs/coverage.md and docs/facts.md from the tests and the runs in reports/: [-- RUN ...]."""
+    session.install("-e", ".")
+    session.run("python", "-m", "docs.generate", *session.posargs)
+
+
+@nox.session
+def scenarios(session: nox.Session) -> None:
+    """Run every scenario as a test, two labs at a time: [-- PATH ... pytest options]."""
+    session.install("-e", ".", *TEST)
+    fluxdrill(session, "toolchain", "build")
+    named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
+    where = [] if named else ["scenarios"]
+    session.run("pytest", "--lab-reports=reports", "-n", "2", "-m", "not nightly", *where, *session.posargs)
 
 
 @nox.session

@@ -79,7 +79,7 @@ def _test(report: pytest.TestReport) -> dict[str, Any]:
     properties = dict(report.user_properties)
     sections = [(title, text) for title, text in report.sections if not title.startswith("Captured")]
     message = properties.get("message", "") or _skip_reason(report)
-    if report.failed and (place := report.longreprtext[-_MESSAGE_LIMIT:].removesuffix(message).strip()):
+    if report.failed and (place := report.longreprtext[-_MESSAGE_LIMIT:].removesuffix(str(message)).strip()):
         sections.append(("Where it failed", place))
     return {
         "id": report.nodeid,

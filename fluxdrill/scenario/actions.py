@@ -27,6 +27,8 @@ class Arranged:
     """What `arrange` made, to be taken back."""
 
     objects: list[ObjectRef] = field(default_factory=list)
+    patches: list[tuple[ObjectRef, dict[str, Any]]] = field(default_factory=list)
+    """What undoes each patch."""
     base: str = ""
     """The commit before the first arranged commit."""
 
@@ -57,7 +59,10 @@ def _apply(world: World, value: Mapping[str, Any], baseline: Baseline, arranged:
         arranged.objects.append(ref)
 
 
-def _patch(world: World, value: Patch, *_: object) -> None:
+def _patch(world: World, value: Patch, baseline: Baseline, arranged: Arranged | None) -> None:
+    del baseline
+    if arranged is not None:
+        arranged.patches.append((value.object, inverse(world.api.get(value.object), value.merge)))
     world.api.patch(value.object, value.merge, subresource=value.subresource, field_manager=PERSON)
 
 
@@ -73,12 +78,24 @@ _DOERS: Mapping[str, Callable[[World, Any, Baseline, Arranged | None], object]] 
 }
 
 
+def inverse(obj: Mapping[str, Any], merge: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that undoes `merge` on `obj`: each value as it was, null where there was none."""
+    undo: dict[str, Any] = {}
+    for key, value in merge.items():
+        before = obj.get(key)
+        undo[key] = inverse(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else before
+    return undo
+
+
 def restore(world: World, baseline: Baseline, arranged: Arranged) -> None:
     """Commit the tree from before the scenario again and delete what was arranged by hand."""
     if world.repository is not None:
         commit = arranged.base or baseline.revision.rpartition(":")[2]
         if commit:
             restore_tree(world.repository.served, commit, "after the scenario")
+    for ref, undo in reversed(arranged.patches):
+        with suppress(NotFoundError):
+            world.api.patch(ref, undo, field_manager=PERSON)
     for ref in reversed(arranged.objects):
         with suppress(NotFoundError):
             world.api.delete(ref)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ BACK = {**TRANSITION, "change": "added", "status": "Current", "t": 12.0}
 ENTRIES = [TRANSITION, BACK]
 
 
-def course(**changes):
+def course(**changes: Any) -> Any:
     """Return the records of a run that went well; `changes` replaces the result of a verb."""
     met = {Verb.SEE: 3.5, Verb.RECOVER: 13.0}
     return [
@@ -72,16 +73,16 @@ def course(**changes):
     ]
 
 
-def in_cycle(records):
+def in_cycle(records: Any) -> Any:
     own = {Verb.INJECT, Verb.OBSERVE, Verb.SEE, Verb.HEAL, Verb.RECOVER}
     return [replace(one, cycle=1 if one.verb in own else 0) for one in records]
 
 
-def verdict(facts=FACTS, entries=ENTRIES, **changes):
+def verdict(facts: Facts = FACTS, entries: Any = ENTRIES, **changes: Any) -> Any:
     return judge(facts, in_cycle(course(**changes)), entries).verdict
 
 
-def test_a_run_that_went_as_declared_passes():
+def test_a_run_that_went_as_declared_passes() -> None:
     assert verdict() is Verdict.PASS
 
 
@@ -106,51 +107,52 @@ def test_a_run_that_went_as_declared_passes():
         ("quiet", Result.MISSED, Verdict.DEVIATED),
     ],
 )
-def test_one_step_that_did_not_succeed_is_never_a_pass(step, result, wanted):
-    assert verdict(**{step: result}) is wanted
+def test_one_step_that_did_not_succeed_is_never_a_pass(step: str, result: Result, wanted: Verdict) -> None:
+    changed: dict[str, Any] = {step: result}
+    assert verdict(**changed) is wanted
 
 
 @pytest.mark.parametrize("verb", [verb for verb, *_ in COURSE])
-def test_a_step_that_was_never_taken_is_invalid(verb):
+def test_a_step_that_was_never_taken_is_invalid(verb: Verb) -> None:
     kept = [one for one in in_cycle(course()) if one.verb is not verb]
     assert judge(FACTS, kept, ENTRIES).verdict in {Verdict.INVALID, Verdict.UNKNOWN}
 
 
-def test_no_record_at_all_is_invalid():
+def test_no_record_at_all_is_invalid() -> None:
     assert judge(FACTS, [], []).verdict is Verdict.INVALID
     assert merge([]) is Verdict.INVALID
 
 
-def test_an_object_beyond_the_declared_ones_that_left_ready_is_a_deviation():
+def test_an_object_beyond_the_declared_ones_that_left_ready_is_a_deviation() -> None:
     other = {**TRANSITION, "object": "Kustomization/flux-system/apps", "change": "modified", "status": "False"}
     assert verdict(entries=[*ENTRIES, other]) is Verdict.DEVIATED
 
 
-def test_an_unrelated_object_that_appears_and_goes_is_not_taken_for_one_of_ours():
+def test_an_unrelated_object_that_appears_and_goes_is_not_taken_for_one_of_ours() -> None:
     other = {**TRANSITION, "object": "ConfigMap/shop/unrelated"}
     assert verdict(entries=[*ENTRIES, other]) is Verdict.PASS
 
 
-def test_a_watch_that_was_blind_leaves_the_blast_radius_unknown():
+def test_a_watch_that_was_blind_leaves_the_blast_radius_unknown() -> None:
     blind = {"type": "watch-loss", "lab": "lab-1", "t": 4.0, "why": "cut"}
     assert verdict(entries=[*ENTRIES, blind]) is Verdict.UNKNOWN
     assert verdict(facts=replace(FACTS, silences=True), entries=[*ENTRIES, blind]) is Verdict.PASS
 
 
-def test_a_watch_that_told_of_nothing_leaves_it_unknown():
+def test_a_watch_that_told_of_nothing_leaves_it_unknown() -> None:
     assert verdict(entries=[]) is Verdict.UNKNOWN
 
 
-def test_another_labs_watch_does_not_count():
+def test_another_labs_watch_does_not_count() -> None:
     assert verdict(entries=[{**one, "lab": "lab-2"} for one in ENTRIES]) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("changes", [{"detect": 0.5}, {"recover": 5}, {"total": 5}], ids=str)
-def test_a_budget_that_is_exceeded_is_a_deviation(changes):
+def test_a_budget_that_is_exceeded_is_a_deviation(changes: dict[str, Any]) -> None:
     assert verdict(facts=replace(FACTS, **changes)) is Verdict.DEVIATED
 
 
-def test_recovery_counts_from_the_healing_and_to_the_moment_it_held():
+def test_recovery_counts_from_the_healing_and_to_the_moment_it_held() -> None:
     found = {(one.what, one.object): one.seconds for one in samples(FACTS, in_cycle(course()), ENTRIES)}
     assert found == {
         ("detection", ""): 1.0,
@@ -160,19 +162,19 @@ def test_recovery_counts_from_the_healing_and_to_the_moment_it_held():
     }
 
 
-def test_what_heals_itself_counts_from_the_bite():
+def test_what_heals_itself_counts_from_the_bite() -> None:
     found = samples(replace(FACTS, outcome="self-healed"), in_cycle(course()), ENTRIES)
     assert next(one.seconds for one in found if (one.what, one.object) == ("recovery", "")) == 10.0
 
 
-def test_two_falls_of_one_object_are_one_recovery_of_the_last():
+def test_two_falls_of_one_object_are_one_recovery_of_the_last() -> None:
     again = [{**TRANSITION, "t": 4.5}, {**BACK, "t": 5.0}]
     found = samples(FACTS, in_cycle(course()), [TRANSITION, *again, {**TRANSITION, "t": 7.0}, BACK])
     own = [one for one in found if one.object and one.what == "recovery"]
     assert [one.seconds for one in own] == [6.0]
 
 
-def waiting(t, on, status="False"):
+def waiting(t: float, on: str, status: str = "False") -> Any:
     return {
         "type": "transition",
         "lab": "lab-1",
@@ -184,11 +186,11 @@ def waiting(t, on, status="False"):
     }
 
 
-def test_waiting_for_a_dependency_that_takes_up_a_commit_is_no_fall():
+def test_waiting_for_a_dependency_that_takes_up_a_commit_is_no_fall() -> None:
     assert falls([waiting(1.0, "flux-system/infra")]) == []
 
 
-def test_waiting_for_a_dependency_that_is_down_is_one_whichever_came_first():
+def test_waiting_for_a_dependency_that_is_down_is_one_whichever_came_first() -> None:
     down = {"object": "Kustomization/flux-system/infra", "status": "False", "reason": "BuildFailed", "t": 2.0}
     for order in ([down, waiting(3.0, "flux-system/infra")], [waiting(1.0, "flux-system/infra"), down]):
         assert [fall.object for fall in falls(order)] == [
@@ -197,19 +199,19 @@ def test_waiting_for_a_dependency_that_is_down_is_one_whichever_came_first():
         ]
 
 
-def test_a_percentile_needs_twenty_samples():
+def test_a_percentile_needs_twenty_samples() -> None:
     assert spread(range(19)).p95 is None
     assert spread(range(20)).p95 is not None
     with pytest.raises(ValueError, match="no sample"):
         spread([])
 
 
-def test_an_old_journal_gives_the_records_back():
+def test_an_old_journal_gives_the_records_back() -> None:
     records = in_cycle(course())
     entries = [{"type": "step", "scenario": "sample", "lab": "lab-1", "t": 1, **record_entry(one)} for one in records]
     assert read_records(entries, "sample") == records
     assert read_records(entries, "another") == []
 
 
-def test_an_old_journal_gives_the_facts_back():
+def test_an_old_journal_gives_the_facts_back() -> None:
     assert read_facts([{"type": "scenario", "t": 0, **asdict(FACTS)}]) == [FACTS]

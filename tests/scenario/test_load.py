@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,11 @@ def line_with(path: Path, text: str) -> int:
     return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
 
 
-def test_a_valid_scenario_is_read(tmp_path):
+def test_a_valid_scenario_is_read(tmp_path: Path) -> None:
     assert load(written(tmp_path)).id == "sample-scenario"
 
 
-def test_every_scenario_of_the_project_is_valid_within_a_second():
+def test_every_scenario_of_the_project_is_valid_within_a_second() -> None:
     began = time.monotonic()
     found = load_all(find([SCENARIOS]))
     assert found
@@ -84,43 +85,43 @@ def test_every_scenario_of_the_project_is_valid_within_a_second():
         ),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused_with_its_line(tmp_path, changes, at, says):
+def test_bad_input_is_refused_with_its_line(tmp_path: Path, changes: dict[str, Any], at: str, says: str) -> None:
     path = written(tmp_path, **changes)
     told = problems(path)
     assert says in "\n".join(told)
     assert any(line.startswith(f"{path}:{line_with(path, at)}:") for line in told), told
 
 
-def test_two_faults_on_one_resource_may_follow_each_other(tmp_path):
+def test_two_faults_on_one_resource_may_follow_each_other(tmp_path: Path) -> None:
     twice = [{"fault": "controllers.kill", "with": {"controller": "kustomize-controller"}}] * 2
     assert load(written(tmp_path, faults=twice, order="one-by-one")).faults
 
 
-def test_every_choice_is_checked_not_only_the_one_that_is_drawn(tmp_path):
+def test_every_choice_is_checked_not_only_the_one_that_is_drawn(tmp_path: Path) -> None:
     bad = {"fault": "controllers.kill", "with": {"controller": {"choose": ["source-controller", "x-controller"]}}}
     assert "source-controller" in "\n".join(problems(written(tmp_path, faults=[bad])))
 
 
-def test_broken_yaml_is_told_with_its_line(tmp_path):
+def test_broken_yaml_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("apiVersion: fluxdrill.dev/v1\nkind: Scenario\nid: [\n", encoding="utf-8")
     assert problems(path)[0].startswith(f"{path}:4:")
 
 
-def test_other_yaml_beside_scenarios_is_left_alone(tmp_path):
+def test_other_yaml_beside_scenarios_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("kind: ConfigMap\n", encoding="utf-8")
     path = written(tmp_path)
     assert find([tmp_path]) == [path]
 
 
-def test_a_place_without_scenarios_is_refused(tmp_path):
+def test_a_place_without_scenarios_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no scenario"):
         find([tmp_path])
     with pytest.raises(UsageError, match="There is no"):
         find([tmp_path / "nowhere"])
 
 
-def test_two_scenarios_of_one_id_are_refused(tmp_path):
+def test_two_scenarios_of_one_id_are_refused(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     for folder in (first, second):
         folder.mkdir()

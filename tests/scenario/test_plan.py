@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,15 +21,15 @@ STUCK = {
 }
 
 
-def scenario(**changes):
+def scenario(**changes: Any) -> Any:
     return Scenario.model_validate(sample(**changes))
 
 
-def verbs(made):
+def verbs(made: Any) -> Any:
     return [step.verb for step in made.steps]
 
 
-def test_the_plan_reads_as_numbered_steps():
+def test_the_plan_reads_as_numbered_steps() -> None:
     assert plan(scenario(), 7).text() == (
         "sample-scenario: A scenario that is made for a test\n"
         "expected: recovered, seed 7\n"
@@ -45,38 +47,38 @@ def test_the_plan_reads_as_numbered_steps():
 
 
 @given(st.integers())
-def test_the_same_seed_gives_the_same_plan(seed):
+def test_the_same_seed_gives_the_same_plan(seed: int) -> None:
     assert plan(scenario(faults=TWO), seed).text() == plan(scenario(faults=TWO), seed).text()
 
 
-def test_the_seed_decides_what_is_left_open():
+def test_the_seed_decides_what_is_left_open() -> None:
     drawn = {plan(scenario(faults=TWO), seed).faults[0].args.controller for seed in range(40)}
     assert drawn == {"kustomize-controller", "helm-controller"}
 
 
-def test_what_heals_itself_is_judged_before_anything_is_healed():
+def test_what_heals_itself_is_judged_before_anything_is_healed() -> None:
     made = verbs(plan(scenario(outcome="self-healed"), 1))
     assert made.index(Verb.RECOVER) < made.index(Verb.HEAL)
 
 
 @pytest.mark.parametrize("changes", [{}, STUCK], ids=["recovered", "stuck"])
-def test_everything_else_is_judged_after_its_cause_is_gone(changes):
+def test_everything_else_is_judged_after_its_cause_is_gone(changes: dict[str, Any]) -> None:
     made = verbs(plan(scenario(**changes), 1))
     assert made.index(Verb.HEAL) < made.index(Verb.RECOVER)
 
 
-def test_what_is_stuck_must_stay_so_before_a_hand_helps():
+def test_what_is_stuck_must_stay_so_before_a_hand_helps() -> None:
     made = verbs(plan(scenario(**STUCK), 1))
     assert made.index(Verb.HEAL) < made.index(Verb.STUCK) < made.index(Verb.MANUAL) < made.index(Verb.RECOVER)
 
 
-def test_faults_together_are_all_injected_before_one_is_healed_and_healed_in_reverse():
+def test_faults_together_are_all_injected_before_one_is_healed_and_healed_in_reverse() -> None:
     steps = plan(scenario(faults=TWO), 1).steps
     assert [step.fault for step in steps if step.verb is Verb.INJECT] == [0, 1]
     assert [step.fault for step in steps if step.verb is Verb.HEAL] == [1, 0]
 
 
-def test_faults_one_by_one_are_cycles_of_their_own():
+def test_faults_one_by_one_are_cycles_of_their_own() -> None:
     made = plan(scenario(faults=TWO, order="one-by-one"), 1)
     assert [step.cycle for step in made.steps if step.verb is Verb.INJECT] == [1, 2]
     first_recovery = next(step.number for step in made.steps if step.verb is Verb.RECOVER)
@@ -85,13 +87,13 @@ def test_faults_one_by_one_are_cycles_of_their_own():
 
 
 @given(st.integers(1, 20))
-def test_a_repeated_fault_is_injected_observed_and_healed_as_often(times):
+def test_a_repeated_fault_is_injected_observed_and_healed_as_often(times: int) -> None:
     made = plan(scenario(repeat=times), 1)
     for verb in (Verb.INJECT, Verb.OBSERVE, Verb.HEAL, Verb.RECOVER):
         assert len([step for step in made.steps if step.verb is verb]) == times
 
 
-def test_a_trigger_and_what_comes_before_a_fault_stand_before_it():
+def test_a_trigger_and_what_comes_before_a_fault_stand_before_it() -> None:
     use = {
         **TWO[1],
         "before": [{"reconcile": "Kustomization/flux-system/apps"}],
