@@ -35,7 +35,7 @@ def suites(session: nox.Session) -> None:
     fluxdrill(session, "toolchain", "build")
     named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     where = [] if named else ["suites"]
-    session.run("pytest", "--lab-reports=reports", "-m", "not nightly", *where, *session.posargs)
+    session.run("pytest", "--lab-reports=reports", "-n", "3", "-m", "not nightly", *where, *session.posargs)
 
 
 @nox.session
@@ -140,3 +140,11 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".")
     fluxdrill(session, "toolchain", "build")
     fluxdrill(session, "bench", *session.posargs)
+
+
+@nox.session
+def mutations(session: nox.Session) -> None:
+    """Switch each guard against a false green off and see its test go red; writes docs/false-greens.md."""
+    session.install("-e", ".", *TEST)
+    fluxdrill(session, "toolchain", "build")
+    session.run("python", "docs/mutations.py")

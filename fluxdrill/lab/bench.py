@@ -85,6 +85,8 @@ TARGETS: Mapping[str, Target] = {
     "wait_latency": Target("p95", 100.0, "100 ms"),
     "homelab_ready": Target("median", 40.0, "40 s"),
     "lab_memory": Target("median", 1.2 * 1024, "1.2 GiB"),
+    "plans_1000": Target("median", 10.0, "10 s"),
+    "validate_folder": Target("median", 1.0, "1 s"),
 }
 
 

@@ -2,6 +2,7 @@
 
 An object is settled when it is Ready, suspended or Stalled, when at least two completed attempts at its present
 generation and revision ended with the same reason and (normalised) message, or when it waits only for settled objects.
+Attempts count from when what it waits for last changed: once that is Ready, "not ready" is an answer from before.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fluxdrill.model.conditions import (
     Condition,
     ConditionStatus,
     attempted_revision,
+    blames_dependency,
     ready,
     suspended,
 )
@@ -59,7 +61,7 @@ class Settling:
         present = {ObjectRef.of(obj): obj for kind in RECONCILED for obj in view.list(kind)}
         events = count_events(view.list(EVENT))
         for ref, obj in present.items():
-            self._follow(ref, obj, events)
+            self._follow(ref, obj, events, waits_for(obj, present))
         if ROOT not in present:
             return Verdict3.not_yet(f"{ROOT} is not there yet")
         objects = self.completed(present)
@@ -75,7 +77,7 @@ class Settling:
 
         A retry of the same generation and revision says nothing until it ends.
         """
-        return {ref: self._completed(ref, obj) for ref, obj in present.items()}
+        return {ref: self._completed(ref, obj, present) for ref, obj in present.items()}
 
     def unsettled(self, objects: Mapping[ObjectRef, KubeObject]) -> tuple[ObjectRef, ...]:
         """Return what has not settled, in order of the references."""
@@ -88,9 +90,9 @@ class Settling:
             settled -= moving
         return tuple(sorted(set(objects) - settled))
 
-    def _completed(self, ref: ObjectRef, obj: KubeObject) -> KubeObject:
+    def _completed(self, ref: ObjectRef, obj: KubeObject, present: Mapping[ObjectRef, KubeObject]) -> KubeObject:
         track = self.tracks.get(ref)
-        if track is None or track.completed is None or not track.under_way:
+        if track is None or track.completed is None or not track.under_way or _is_over(track.completed, present):
             return obj
         same = track.completed["metadata"].get("generation") == obj["metadata"].get("generation")
         return track.completed if same and attempted_revision(track.completed) == attempted_revision(obj) else obj
@@ -100,15 +102,25 @@ class Settling:
             return True
         if flux_readiness(obj).status in (Status.CURRENT, Status.FAILED):
             return True
-        return self.tracks[ref].attempts >= ATTEMPTS
+        track = self.tracks[ref]
+        # with an attempt under way, `obj` is the last completed one, unless that is over
+        if track.under_way and obj is not track.completed:
+            return False
+        return track.attempts >= ATTEMPTS
 
-    def _follow(self, ref: ObjectRef, obj: KubeObject, events: Mapping[tuple[ObjectRef, str], int]) -> None:
+    def _follow(
+        self,
+        ref: ObjectRef,
+        obj: KubeObject,
+        events: Mapping[tuple[ObjectRef, str], int],
+        waits: tuple[ObjectRef, ...],
+    ) -> None:
         track = self.tracks.setdefault(ref, _Track())
         found = ready(obj)
         if found is None or found.status is ConditionStatus.UNKNOWN:
             track.under_way = True
             return
-        outcome, told = _outcome(obj, found), events.get((ref, found.reason), 0)
+        outcome, told = (*_outcome(obj, found), waits), events.get((ref, found.reason), 0)
         if outcome != track.outcome:
             self.tracks[ref] = _Track(outcome, obj, attempts=1, events_before=told)
             return
@@ -130,6 +142,11 @@ def count_events(events: list[KubeObject]) -> dict[tuple[ObjectRef, str], int]:
         key = (ref, str(event.get("reason", "")))
         counted[key] = counted.get(key, 0) + int(event.get("count") or 1)
     return counted
+
+
+def _is_over(completed: KubeObject, present: Mapping[ObjectRef, KubeObject]) -> bool:
+    """Whether an attempt failed for a dependency that is Ready by now: the one under way has got past it."""
+    return blames_dependency(completed) and not waits_for(completed, present)
 
 
 def _outcome(obj: KubeObject, found: Condition) -> Outcome:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 import yaml
 
 from fluxdrill.model.refs import group_of
+from fluxdrill.repository.charts import templates
 from fluxdrill.repository.served import DEADLINE, Served, commit_files, files, tip
 
 
@@ -128,11 +128,14 @@ def apply_profile(served: Served, profile: Profile, *, deadline: float = DEADLIN
     if profile is Profile.AS_WRITTEN:
         return ProfileReport(profile, tip(served, deadline=deadline), {}, {})
     tree = files(served, deadline=deadline)
-    charts = {
-        str(PurePosixPath(path).parent / "templates") for path in tree if PurePosixPath(path).name == "Chart.yaml"
-    }
+    of_charts = templates(tree)
     manifests = {path: content for path, content in tree.items() if path.endswith((".yaml", ".yml"))}
-    results = {path: _rewrite_file(path, content, charts, profile) for path, content in manifests.items()}
+    results = {
+        path: Rewritten("", left_alone=(LeftAlone("file", Why.TEMPLATE),))
+        if path in of_charts
+        else _rewrite_file(content, profile)
+        for path, content in manifests.items()
+    }
     changed = {path: result.text for path, result in results.items() if result.changes}
     if changed:
         commit_files(served, changed, f"Profile {profile}", deadline=deadline)
@@ -167,9 +170,7 @@ def rewrite(text: str, profile: Profile) -> Rewritten:
     return Rewritten(_edited(text, edits), tuple(changes), tuple(left_alone))
 
 
-def _rewrite_file(path: str, content: bytes, templates: set[str], profile: Profile) -> Rewritten:
-    if any(str(parent) in templates for parent in PurePosixPath(path).parents):
-        return Rewritten("", left_alone=(LeftAlone("file", Why.TEMPLATE),))
+def _rewrite_file(content: bytes, profile: Profile) -> Rewritten:
     try:
         return rewrite(content.decode(), profile)
     except UnicodeDecodeError:

@@ -116,14 +116,14 @@ _Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.c
 def expected(worktree: Path, path: str, build: Builder, *, repository: ObjectRef = REPOSITORY) -> Expected:
     """Return what the repository in `worktree` wants from the entry path `path` on.
 
-    Every Kustomization whose source is `repository` is built with `build`, in a copy of the tree; nothing is fetched.
-    A build that fails, or that would need a remote base, is recorded on its node. Raises UsageError where the entry
-    path is no folder.
+    The root has the name of `repository`; every Kustomization of that source is built with `build`, in a copy of the
+    tree, and nothing is fetched. A build that fails, or that would need a remote base, is recorded on its node. Raises
+    UsageError where the entry path is no folder.
     """
     if not _inside(worktree, path).is_dir() or not _inside(worktree, path).is_relative_to(worktree.resolve()):
         raise UsageError(f"There is no folder {path} in the repository.", hint="Give it relative to the root.")
     spec = {"path": path, "sourceRef": {"kind": repository.kind, "name": repository.name}}
-    meta = {"name": ROOT.name, "namespace": repository.namespace}
+    meta = {"name": repository.name, "namespace": repository.namespace}
     entry = {"apiVersion": f"{KUSTOMIZE}/v1", "kind": "Kustomization", "metadata": meta, "spec": spec}
     with tempfile.TemporaryDirectory(prefix="fluxdrill-tree-") as scratch:
         copy = Path(scratch).resolve() / "tree"

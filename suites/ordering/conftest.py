@@ -17,7 +17,6 @@ Make = Callable[..., Fleet]
 Put = Callable[[KubeObject], ObjectRef]
 Keep = Callable[[ObjectRef], ObjectRef]
 Unique = Callable[[str], str]
-Record = Callable[[str, float], None]
 
 
 @pytest.fixture
@@ -54,13 +53,6 @@ def left(lab: Lab) -> Iterator[Keep]:
 def put(lab: Lab, left: Keep) -> Put:
     """Return a function that applies an object beside Git, as a person would; it is removed after the test."""
     return lambda obj: left(ObjectRef.of(lab.api.apply(obj)))
-
-
-@pytest.fixture
-def record(request: pytest.FixtureRequest) -> Record:
-    """Return a function that notes a measured time (its name says the unit) as a property of the test."""
-    # pytest's own record_property warns, and so fails, whenever JUnit is written in its default format
-    return lambda name, value: request.node.user_properties.append((name, round(value, 2)))
 
 
 @pytest.fixture

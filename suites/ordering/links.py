@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fluxdrill.flux import NAMESPACE
-from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT, Sync, bootstrap
-from fluxdrill.flux.operations import reconcile
+from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.predicates import at_revision
-from fluxdrill.kube.wait import absent, wait_for
-from fluxdrill.lab.lab import GIT_USER, Lab
-from fluxdrill.lab.profiles import sync_of
+from fluxdrill.kube.wait import Predicate, WaitResult, absent, wait_for
+from fluxdrill.lab.lab import Lab
+from fluxdrill.lab.serve import Copy, Repository
 from fluxdrill.model.refs import ObjectRef
-from fluxdrill.repository.profile import Profile
-from fluxdrill.repository.source import Served, commit_files, open_source
+from fluxdrill.repository.profile import Profile, ProfileReport
+from fluxdrill.repository.source import open_source
 
 ENTRY = "clusters/lab"
 CHAIN = (
@@ -68,36 +67,24 @@ def secret(name: str, *, namespace: str = NAMESPACE, labels: Mapping[str, str] |
     return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data}) + "\n"
 
 
-class Fleet:
-    """A repository of links, synced into a lab; `change` commits and has the source fetch at once.
+class Fleet(Repository):
+    """A repository of links, made for one test.
 
     Named flux-system it is the lab's bootstrap; under any other name it stands beside it, so that many tests can share
     one lab: their links must then have names of their own.
     """
 
     def __init__(self, lab: Lab, *links: Link, name: str = ROOT.name, profile: Profile = Profile.FAST) -> None:
-        self.lab = lab
-        self.name = name
-        self.links = links
-        self._profile = profile
         folder = f"{name}-{secrets.token_hex(3)}"
         seed = lab.folder / f"seed-{folder}"
-        seed.mkdir()
-        (seed / "README.md").write_text("made for one test\n", encoding="utf-8")
-        self.served: Served = open_source(str(seed), ref=None, into=lab.git_root / f"{folder}.git", deadline=30)
-        self._url = f"{lab.git.url}/{folder}.git"
-        files = {f"{ENTRY}/.keep": "", **{path: text for link in links for path, text in self.files(link).items()}}
-        self.commit = commit_files(self.served, files, "all links")
-
-    @property
-    def root(self) -> ObjectRef:
-        """The root Kustomization."""
-        return kustomization(self.name)
-
-    @property
-    def source(self) -> ObjectRef:
-        """The GitRepository."""
-        return replace(GIT_REPOSITORY, name=self.name)
+        (seed / ENTRY).mkdir(parents=True)
+        (seed / ENTRY / ".keep").touch()
+        served = open_source(str(seed), ref=None, into=lab.git_root / f"{folder}.git", deadline=30)
+        # what links write has its pace already: nothing of it is for the profile to change
+        super().__init__(lab, Copy(served, ENTRY, ProfileReport(profile, served.commit, {}, {})), name=name)
+        self.links = links
+        if links:
+            self.commit({path: text for link in links for path, text in self.files(link).items()}, "all links")
 
     @property
     def repository(self) -> str:
@@ -105,12 +92,12 @@ class Fleet:
         return self.served.path.name
 
     @property
-    def revision(self) -> str:
-        """The newest revision as Flux writes it."""
-        return f"{self.served.branch}@sha1:{self.commit}"
+    def every(self) -> tuple[ObjectRef, ...]:
+        """The root and all links."""
+        return (self.root, *(link.ref for link in self.links))
 
     def files(self, link: Link) -> dict[str, str]:
-        """The two files of a link: its Kustomization and its objects."""
+        """Return the two files of a link: its Kustomization and its objects."""
         spec = {
             "interval": "10m",
             "retryInterval": "2s",
@@ -134,32 +121,16 @@ class Fleet:
             f"{link.name}/objects.yaml": link.text or config(link.name),
         }
 
-    def bootstrap(self) -> None:
-        """Sync it into the lab."""
-        sync = Sync(self._url, self.served.branch, ENTRY, GIT_USER, self.lab.password, name=self.name)
-        bootstrap(self.lab.api, sync_of(self._profile, sync))
+    def ready(self) -> Predicate:
+        """Met when root and links are Ready at the newest revision."""
+        return at_revision(self.every, self.revision)
 
-    def wait_ready(self, *, deadline: float = 90) -> None:
+    def wait_ready(self, *, deadline: float = 90, on_event: Callable[[str], None] | None = None) -> WaitResult:
         """Wait until root and links are Ready at the newest revision."""
-        every = [self.root, *(link.ref for link in self.links)]
-        what = f"{self.name} to be Ready at {self.revision}"
-        wait_for(self.lab.store, at_revision(every, self.revision), deadline=deadline, what=what, fail_fast=False)
-
-    def commit_files(self, changes: Mapping[str, str | None], message: str) -> str:
-        """Commit `changes` (None removes a file) and return the new revision; Flux finds it by itself."""
-        self.commit = commit_files(self.served, changes, message)
-        return self.revision
-
-    def change(self, changes: Mapping[str, str | None], message: str) -> str:
-        """Commit `changes`, have them fetched at once, and return the new revision."""
-        self.commit_files(changes, message)
-        reconcile(self.lab.api, self.lab.store, self.source, deadline=30)
-        return self.revision
+        return super().wait_ready(deadline=deadline, on_event=on_event)
 
     def remove(self) -> None:
         """Delete root and source and wait until everything of it is pruned."""
-        for ref in (self.root, self.source):
-            if self.lab.store.get(ref) is not None:
-                self.lab.api.delete(ref)
-        for ref in (self.root, *(link.ref for link in self.links)):
-            wait_for(self.lab.store, absent(ref), deadline=60, what=f"{ref} to be gone")
+        super().remove()
+        for link in self.links:
+            wait_for(self.lab.store, absent(link.ref), deadline=60, what=f"{link.ref} to be gone")

@@ -16,10 +16,15 @@ from fluxdrill.model.conditions import ready
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from suites.ordering.conftest import Make
 from suites.ordering.links import Link, config, kustomization
+from suites.ordering.workloads import chart, release, release_ref
+from suites.sabotage import refused, stop_and_fake_ready
 
 pytestmark = [pytest.mark.live]
 
-CONTROLS = ("test_control_a_kind_and_its_object_in_one_build_work",)
+CONTROLS = (
+    "test_control_a_kind_and_its_object_in_one_build_work",
+    "test_control_a_dependency_that_a_person_calls_ready_ends_the_waiting",
+)
 
 Unique = Callable[[str], str]
 WAITING = ("Ready", "False", "DependencyNotReady")
@@ -30,6 +35,13 @@ def told(lab: Lab, ref: ObjectRef) -> str:
     obj = lab.store.get(ref)
     found = ready(obj) if obj is not None else None
     return found.message if found is not None else ""
+
+
+def waits(lab: Lab, *refs: ObjectRef, deadline: float = 30, dwell: float = 3) -> None:
+    """Wait until all of `refs` wait for a dependency, and keep on waiting."""
+    every = all_of(*(condition(ref, *WAITING) for ref in refs))
+    what = f"{', '.join(ref.name for ref in refs)} to wait"
+    wait_for(lab.store, every, deadline=deadline, dwell=dwell, what=what)
 
 
 def is_stalled(obj: KubeObject | None) -> bool:
@@ -56,21 +68,21 @@ def widget(name: str, group: str) -> tuple[str, str]:
 def test_s14_a_circle_waits_for_ever_without_ever_being_called_an_error(
     lab: Lab, make_fleet: Make, unique: Unique
 ) -> None:
-    """S14: each names the other as not ready; neither is Stalled, and neither writes anything."""
+    """S14: each names the other as not ready; neither is Stalled. Only the tree in Git names it, with its members."""
     a, b = unique("circle-a"), unique("circle-b")
-    make_fleet(Link(a, (b,)), Link(b, (a,)))
-    both = all_of(condition(kustomization(a), *WAITING), condition(kustomization(b), *WAITING))
-    wait_for(lab.store, both, deadline=30, dwell=3, what="both to wait for each other")
+    fleet = make_fleet(Link(a, (b,)), Link(b, (a,)))
+    waits(lab, kustomization(a), kustomization(b))
     assert f"'flux-system/{b}'" in told(lab, kustomization(a))
     assert f"'flux-system/{a}'" in told(lab, kustomization(b))
     assert not is_stalled(lab.store.get(kustomization(a)))
+    assert fleet.tree.cycles() == ((kustomization(a), kustomization(b)),)
 
 
 def test_a_missing_dependency_is_named_and_cured_by_its_arrival(lab: Lab, make_fleet: Make, unique: Unique) -> None:
     """A dependency that does not exist is DependencyNotReady with its name; a commit that adds it heals the rest."""
     late, early = unique("late"), unique("early")
     fleet = make_fleet(Link(early, (late,)))
-    wait_for(lab.store, condition(kustomization(early), *WAITING), deadline=30, what=f"{early} to wait")
+    waits(lab, kustomization(early), dwell=0)
     assert late in told(lab, kustomization(early))
     added = fleet.change({**fleet.files(Link(late))}, "add the missing one")
     fleet.links = (*fleet.links, Link(late))
@@ -93,7 +105,7 @@ def test_a_suspended_upstream_still_satisfies_until_the_next_commit_and_not_afte
         what=f"{down} to stay Ready",
     )
     moved = fleet.change({f"{down}/objects.yaml": config(down, x="2")}, "a commit that only the dependent needs")
-    wait_for(lab.store, condition(kustomization(down), *WAITING), deadline=30, dwell=3, what=f"{down} to be blocked")
+    waits(lab, kustomization(down))
     resume(lab.api, kustomization(up))
     wait_for(
         lab.store, at_revision([kustomization(up), kustomization(down)], moved), deadline=60, what="both to catch up"
@@ -116,7 +128,20 @@ def test_an_invalid_ready_expression_stalls_and_a_false_one_waits(lab: Lab, make
     wait_for(lab.store, condition(kustomization(yes), "Ready", "True"), deadline=60, what="the true one to pass")
     stalled = condition(kustomization(bad), "Stalled", "True", "InvalidCELExpression")
     wait_for(lab.store, stalled, deadline=30, what="the invalid one to stall")
-    wait_for(lab.store, condition(kustomization(no), *WAITING), deadline=30, dwell=3, what="the false one to wait")
+    waits(lab, kustomization(no))
+
+
+def test_control_a_dependency_that_a_person_calls_ready_ends_the_waiting(
+    lab: Lab, make_fleet: Make, unique: Unique
+) -> None:
+    """Negative control of every waiting: a faked Ready fools the controller, so the check must fail, and does."""
+    up, down = unique("up"), unique("down")
+    fleet = make_fleet(Link(up, text=config(up, namespace="nowhere")), Link(down, (up,)))
+    waits(lab, kustomization(down))
+    stop_and_fake_ready(lab, kustomization(up), revision=fleet.revision)
+    wait_for(lab.store, present(ObjectRef("", "ConfigMap", "default", down)), deadline=15, what="the early write")
+    with refused():
+        waits(lab, kustomization(down), deadline=2, dwell=1)
 
 
 @pytest.mark.ci
@@ -137,6 +162,26 @@ def test_s10_an_object_before_its_kind_writes_nothing_of_its_stage(lab: Lab, mak
     cured = fleet.change({**fleet.files(provides), **fleet.files(depends)}, "provide the kind upstream")
     wait_for(lab.store, at_revision([kustomization(user)], cured), deadline=60, what=f"{user} to be Ready")
     wait_for(lab.store, present(sibling), deadline=10, what="its sibling")
+
+
+def test_s10_a_kind_from_a_release_of_the_same_build_never_comes_and_from_one_upstream_it_does(
+    lab: Lab, make_fleet: Make, unique: Unique
+) -> None:
+    """S10: the dry run fails before the release is written, so nothing would ever install the kind: no retry heals it."""
+    group, name, upstream = f"{unique('w')}.test", unique("both"), unique("upstream")
+    crd, custom = widget(name, group)
+    fleet = make_fleet(Link(unique("other")))
+    releases = release(name, fleet.name)
+    together = Link(name, text=f"{releases}---\n{custom}")
+    fleet.change({**chart(crd), **fleet.files(together)}, "a release and an object of its kind")
+    failed = condition(kustomization(name), "Ready", "False", "ReconciliationFailed")
+    wait_for(lab.store, failed, deadline=30, what="the missing kind to be told")
+    assert "no matches for kind" in told(lab, kustomization(name))
+    with pytest.raises(DeviatedTimeoutError):  # two more attempts long
+        wait_for(lab.store, present(release_ref(name)), deadline=5, what="the release of the same build")
+    fleet.links = (Link(upstream, text=releases), Link(name, (upstream,), text=custom))
+    fleet.change({path: text for one in fleet.links for path, text in fleet.files(one).items()}, "the release upstream")
+    fleet.wait_ready(deadline=60)
 
 
 def test_control_a_kind_and_its_object_in_one_build_work(lab: Lab, make_fleet: Make, unique: Unique) -> None:

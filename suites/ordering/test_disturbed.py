@@ -13,19 +13,24 @@ import pytest
 from fluxdrill.cluster.embedded import EmbeddedOptions
 from fluxdrill.cluster.supervised import State, Supervised
 from fluxdrill.flux.predicates import at_revision
+from fluxdrill.kube.predicates import Answer
 from fluxdrill.kube.wait import condition, wait_for
 from fluxdrill.lab.audit import read_writes
 from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.model.ordering import Edge, Proof, Write, prove
 from fluxdrill.model.timeline import Seen
+from fluxdrill.pytest_plugin.measured import Measured
 from fluxdrill.pytest_plugin.plugin import start
-from suites.ordering.conftest import Record
 from suites.ordering.links import CHAIN, Fleet, Link, kustomization
 from suites.ordering.seen import never
+from suites.sabotage import fake_ready, refused
 
 pytestmark = [pytest.mark.live]
 
-CONTROLS = ("test_control_while_the_controller_is_paused_nothing_goes_on",)
+CONTROLS = (
+    "test_control_while_the_controller_is_paused_nothing_goes_on",
+    "test_control_a_ready_that_a_person_writes_midway_spoils_the_proof_of_order",
+)
 
 CONTROLLER = "system:serviceaccount:flux-system:kustomize-controller"
 PAUSE = 10.0
@@ -102,12 +107,10 @@ def verdicts(fleet: Fleet) -> dict[Edge, tuple[Proof, str]]:
     return {one.edge: (one.proof, one.why) for one in found}
 
 
-def comes_up_in_order(fleet: Fleet, record: Record) -> None:
+def comes_up_in_order(fleet: Fleet, measured: Measured) -> None:
     """Wait until the whole chain is Ready and check the order of its first writes."""
-    every = [fleet.root, *(link.ref for link in fleet.links)]
-    what = "the disturbed chain to be Ready"
-    up = wait_for(fleet.lab.store, at_revision(every, fleet.revision), deadline=120, what=what, fail_fast=False)
-    record("recovered_seconds", up.seconds)
+    up = fleet.wait_ready(deadline=120)
+    measured("heal until Ready", up.seconds)
     found = verdicts(fleet)
     assert len(found) == 4
     assert {edge: one for edge, one in found.items() if one[0] is not Proof.PROVED} == {}
@@ -123,16 +126,16 @@ def comes_up_in_order(fleet: Fleet, record: Record) -> None:
     ],
 )
 def test_a_controller_that_comes_back_in_the_middle_of_a_chain_goes_on_in_order(
-    midway: Fleet, record: Record, name: str, disturb: Callable[[Supervised], None]
+    midway: Fleet, measured: Measured, name: str, disturb: Callable[[Supervised], None]
 ) -> None:
     """Neither a crash nor a restart lets a dependent write early or leaves the chain behind."""
     assert is_midway(midway)
     disturb(midway.lab.flux[name])
-    comes_up_in_order(midway, record)
+    comes_up_in_order(midway, measured)
 
 
 @pytest.mark.parametrize("name", ["kustomize-controller", "source-controller"])
-def test_control_while_the_controller_is_paused_nothing_goes_on(midway: Fleet, record: Record, name: str) -> None:
+def test_control_while_the_controller_is_paused_nothing_goes_on(midway: Fleet, measured: Measured, name: str) -> None:
     """Negative control: with the controller stopped for 10 s the chain stands still; resumed, it goes on in order."""
     assert is_midway(midway)
     process = midway.lab.flux[name]
@@ -140,23 +143,34 @@ def test_control_while_the_controller_is_paused_nothing_goes_on(midway: Fleet, r
     last = midway.links[-1].ref
     never(midway.lab, condition(last, "Ready", "True"), seconds=PAUSE, what="the last link without a controller")
     process.resume()
-    comes_up_in_order(midway, record)
+    comes_up_in_order(midway, measured)
+
+
+def test_control_a_ready_that_a_person_writes_midway_spoils_the_proof_of_order(
+    midway: Fleet, measured: Measured
+) -> None:
+    """Negative control of the order: the chain comes up all the same, but of one link nobody knows when it was Ready."""
+    fake_ready(midway.lab, midway.links[1].ref, revision=midway.revision)
+    with refused():
+        comes_up_in_order(midway, measured)
+    assert midway.ready().judge(midway.lab.store.view()).answer is Answer.MET
+    found = {edge.dependency: proof for edge, (proof, _) in verdicts(midway).items()}
+    assert found[midway.links[1].ref] is Proof.INVALID
 
 
 def test_an_api_server_restarted_in_the_middle_of_a_chain_leaves_a_gap_and_no_disorder(
-    midway: Fleet, record: Record
+    midway: Fleet, measured: Measured
 ) -> None:
     """The silence is on record, and every edge holds; one whose Ready fell into the gap cannot be dated, but no more."""
     assert is_midway(midway)
     store = midway.lab.store
     known = len(store.gaps)
     midway.lab.cluster.processes["kube-apiserver"].restart()
-    every = [midway.root, *(link.ref for link in midway.links)]
-    up = wait_for(store, at_revision(every, midway.revision), deadline=120, what="the chain", fail_fast=False)
-    record("recovered_seconds", up.seconds)
+    up = midway.wait_ready(deadline=120)
+    measured("heal until Ready", up.seconds)
     gaps = store.gaps[known:]
     assert [gap.seconds for gap in gaps if gap.seconds], "the silence of the API server is not on record"
-    record("gap_seconds", sum(gap.seconds or 0 for gap in gaps))
+    measured("silence of the API server", sum(gap.seconds or 0 for gap in gaps), kind="other")
     undated = {one.ref for one in store.timeline.transitions if one.seen is Seen.LIST}
     for edge, (proof, why) in verdicts(midway).items():
         wanted = {Proof.PROVED, Proof.UNPROVED} if edge.dependency in undated else {Proof.PROVED}

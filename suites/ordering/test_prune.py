@@ -17,10 +17,14 @@ from fluxdrill.model.refs import ObjectRef
 from suites.ordering.conftest import Keep, Make, Put, Unique
 from suites.ordering.links import ENTRY, Link, config, kustomization
 from suites.ordering.seen import failed, has_data, holds, inventory, never, uid
+from suites.sabotage import fake_ready, refused
 
 pytestmark = [pytest.mark.live]
 
-CONTROLS = ("test_control_nothing_is_pruned_while_pruning_is_off",)
+CONTROLS = (
+    "test_control_nothing_is_pruned_while_pruning_is_off",
+    "test_control_a_ready_that_a_person_wrote_prunes_nothing_and_is_found_out",
+)
 
 GUARD = "kustomize.toolkit.fluxcd.io/prune"
 HELD = "fluxdrill.dev/held"
@@ -44,6 +48,12 @@ def listed(*names: str) -> str:
     return json.dumps({"resources": [f"{name}.yaml" for name in names]}) + "\n"
 
 
+def is_pruned(lab: Lab, name: str, orphan: str, revision: str, *, deadline: float = 5) -> None:
+    """Wait until the link `name` is Ready at `revision`, and the orphan gone soon after."""
+    wait_for(lab.store, at_revision([kustomization(name)], revision), deadline=30, what="the new revision")
+    wait_for(lab.store, absent(out(orphan)), deadline=deadline, what="the orphan to be gone")
+
+
 @pytest.mark.ci
 def test_s17_an_orphan_is_removed_and_its_neighbour_keeps_its_identity(
     lab: Lab, make_fleet: Make, unique: Unique
@@ -55,9 +65,24 @@ def test_s17_an_orphan_is_removed_and_its_neighbour_keeps_its_identity(
     before = uid(lab, out(name))
     assert lab.api.get(out(orphan))
     moved = fleet.change({f"{name}/objects.yaml": config(name)}, "drop one")
-    wait_for(lab.store, at_revision([kustomization(name)], moved), deadline=30, what="the new revision")
-    wait_for(lab.store, absent(out(orphan)), deadline=5, what="the orphan to be gone")
+    is_pruned(lab, name, orphan, moved)
     assert uid(lab, out(name)) == before
+
+
+def test_control_a_ready_that_a_person_wrote_prunes_nothing_and_is_found_out(
+    lab: Lab, make_fleet: Make, unique: Unique
+) -> None:
+    """Negative control of S17: "Ready at that revision" alone is believed; the orphan that is still there is not missed."""
+    name, orphan = unique("stays"), unique("orphan")
+    fleet = make_fleet(Link(name, text=f"{config(name)}---\n{config(orphan)}"))
+    fleet.wait_ready()
+    suspend(lab.api, kustomization(name))
+    moved = fleet.change({f"{name}/objects.yaml": config(name)}, "drop one")
+    fake_ready(lab, kustomization(name), revision=moved)
+    with refused():
+        is_pruned(lab, name, orphan, moved, deadline=2)
+    resume(lab.api, kustomization(name))
+    is_pruned(lab, name, orphan, moved, deadline=20)
 
 
 def test_control_nothing_is_pruned_while_pruning_is_off(lab: Lab, make_fleet: Make, unique: Unique, left: Keep) -> None:
@@ -101,6 +126,29 @@ def test_the_guard_counts_on_the_living_object_and_not_in_the_commit_that_remove
     wait_for(lab.store, absent(out(late)), deadline=5, what="the one guarded too late to be gone")
     never(lab, absent(out(early)), seconds=3, what="a guarded one to be pruned")
     assert {one: uid(lab, out(one)) for one in kept} == kept
+
+
+GUARDS = {"prune": "disabled", "reconcile": "disabled", "ssa": "Ignore"}
+"""Annotations of kustomize.toolkit.fluxcd.io, each of which keeps the object that carries it."""
+
+
+def test_each_guard_on_the_living_object_keeps_it_and_has_it_forgotten(
+    lab: Lab, make_fleet: Make, unique: Unique, left: Keep
+) -> None:
+    """`prune`, `reconcile` and `ssa` guard alike, set by a person too; the object without any goes with the commit."""
+    name, bare = unique("guards"), unique("bare")
+    kept = {guard: unique(f"by-{guard}") for guard in GUARDS}
+    fleet = make_fleet(Link(name, text="---\n".join(map(config, (name, bare, *kept.values())))))
+    fleet.wait_ready()
+    before = {one: uid(lab, left(out(one))) for one in kept.values()}
+    for guard, value in GUARDS.items():
+        annotations = {f"kustomize.toolkit.fluxcd.io/{guard}": value}
+        lab.api.patch(out(kept[guard]), {"metadata": {"annotations": annotations}}, field_manager="a-person")
+    fleet.change({f"{name}/objects.yaml": config(name)}, "drop all but one")
+    fleet.wait_ready()
+    wait_for(lab.store, absent(out(bare)), deadline=5, what="the one without a guard to be gone")
+    assert {one: uid(lab, out(one)) for one in before} == before
+    assert inventory(lab.api.get(kustomization(name))) == {name}
 
 
 def test_an_empty_path_prunes_everything_and_is_ready_and_a_missing_one_prunes_nothing(

@@ -12,29 +12,36 @@ from fluxdrill.cluster.embedded import EmbeddedOptions
 from fluxdrill.cluster.supervised import State
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT
-from fluxdrill.flux.operations import reconcile
+from fluxdrill.flux.operations import reconcile, resume
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.errors import UnknownKindError
-from fluxdrill.kube.wait import all_current, condition, wait_for
+from fluxdrill.kube.wait import all_current, condition, present, wait_for
 from fluxdrill.lab.audit import read_writes
 from fluxdrill.lab.lab import CRDS, Lab, LabSpec
 from fluxdrill.lab.serve import HOMELAB_PATH, Repository, homelab, serve
 from fluxdrill.model.clock import SYSTEM_CLOCK
+from fluxdrill.model.conditions import source_ref
 from fluxdrill.model.kstatus import Status
 from fluxdrill.model.ordering import Write
 from fluxdrill.model.refs import ObjectRef
+from fluxdrill.pytest_plugin.measured import Measured
 from fluxdrill.pytest_plugin.plugin import start
 from fluxdrill.repository.profile import Profile
 from fluxdrill.repository.source import files, tip
 from fluxdrill.repository.tree import Build
-from suites.ordering.conftest import Record
 from suites.ordering.links import kustomization
-from suites.ordering.seen import failed
+from suites.ordering.seen import gone
+from suites.sabotage import refused, stop_and_fake_ready
 
 pytestmark = [pytest.mark.live]
 
-CONTROLS = ("test_control_the_reversed_rules_are_broken_by_the_same_evidence", "test_control_a_kind_nobody_serves")
+CONTROLS = (
+    "test_control_the_reversed_rules_are_broken_by_the_same_evidence",
+    "test_control_a_child_that_a_person_calls_ready_at_another_revision_is_refused",
+    "test_control_a_chart_source_that_is_in_no_table_is_found",
+    "test_control_a_kind_nobody_serves",
+)
 
 CHILDREN = ("infra-controllers", "infra-configs", "apps", "monitoring-controllers", "monitoring-configs")
 CONTROLLERS = (
@@ -53,6 +60,8 @@ KINDS = {
     "notification.toolkit.fluxcd.io": ("Provider", "Alert", "Receiver"),
 }
 """The guide's table of Flux's own kinds."""
+SOURCES = ("GitRepository", "OCIRepository", "HelmRepository")
+"""What a release can take its chart from; a HelmChart is helm-controller's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +120,48 @@ def custom_objects(home: Home) -> dict[ObjectRef, list[ObjectRef]]:
     return found
 
 
+def declared_sources(home: Home) -> set[ObjectRef]:
+    """Return the sources that Git declares, and the one it is read through."""
+    nodes = home.repository.tree.nodes.values()
+    return {GIT_REPOSITORY, *(ref for node in nodes for ref in node.objects if ref.kind in SOURCES)}
+
+
+def living_sources(home: Home) -> set[ObjectRef]:
+    """Return the sources in the cluster."""
+    kinds = [GroupKind("source.toolkit.fluxcd.io", kind) for kind in SOURCES]
+    return {ObjectRef.of(one) for kind in kinds for one in home.lab.store.list(kind)}
+
+
 def children() -> list[ObjectRef]:
     """Return the five children."""
     return [kustomization(name) for name in CHILDREN]
 
 
-def test_s03_the_five_children_reconcile_from_one_git_repository_at_its_newest_commit(home: Home) -> None:
-    """S03: one source, Ready, its artifact is the branch's tip, and every child has applied exactly that."""
+def follows_one_source(home: Home, *, deadline: float = 10) -> None:
+    """Check that the source is at the branch's tip, and that all children have applied exactly that from it."""
     store = home.lab.store
-    wait_for(store, condition(GIT_REPOSITORY, "Ready", "True"), deadline=10, what="the source")
+    wait_for(store, condition(GIT_REPOSITORY, "Ready", "True"), deadline=deadline, what="the source")
     source = store.get(GIT_REPOSITORY) or {}
     assert source["status"]["artifact"]["revision"] == f"main@sha1:{tip(home.repository.served)}"
     found = [store.get(ref) or {} for ref in children()]
     assert {one["spec"]["sourceRef"]["name"] for one in found} == {GIT_REPOSITORY.name}
-    wait_for(store, at_revision(children(), home.repository.revision), deadline=10, what="the children")
+    wait_for(store, at_revision(children(), home.repository.revision), deadline=deadline, what="the children")
+
+
+def test_s03_the_five_children_reconcile_from_one_git_repository_at_its_newest_commit(home: Home) -> None:
+    """S03: one source, Ready, its artifact is the branch's tip, and every child has applied exactly that."""
+    follows_one_source(home)
+
+
+def test_control_a_child_that_a_person_calls_ready_at_another_revision_is_refused(home: Home) -> None:
+    """Negative control of S03: Ready=True is not enough; the revision beside it is looked at."""
+    child = kustomization("monitoring-configs")
+    stop_and_fake_ready(home.lab, child, revision="main@sha1:0000000")
+    wait_for(home.lab.store, condition(child, "Ready", "True"), deadline=5, what="the lie to be seen")
+    with refused():
+        follows_one_source(home, deadline=2)
+    resume(home.lab.api, child)
+    follows_one_source(home, deadline=30)
 
 
 def test_s06_no_object_is_tried_before_its_kind_is_there(home: Home) -> None:
@@ -157,27 +194,6 @@ def test_control_the_reversed_rules_are_broken_by_the_same_evidence(home: Home) 
         assert not all(home.first_write(crd) > home.first_write(ref) for ref in objects)
 
 
-def test_s02_monitoring_is_independent_of_apps_but_not_of_the_infrastructure(home: Home) -> None:
-    """S02, corrected: "independent of infra" was true once; a failing infra-configs holds monitoring back, apps does not."""
-    store, repository = home.lab.store, home.repository
-    monitoring = [kustomization(name) for name in CHILDREN if name.startswith("monitoring")]
-    for broken, blocked in (("apps/kyrion", False), ("infrastructure/configs", True)):
-        path = f"{broken}/kustomization.yaml"
-        text = files(repository.served)[path].decode()
-        revision = repository.change({path: text.replace("resources:", "resources:\n  - nowhere.yaml")}, "break it")
-        link = kustomization("infra-configs" if blocked else "apps")
-        try:
-            wait_for(store, failed(link, "BuildFailed", "nowhere.yaml"), deadline=40, what=f"{link.name} to fail")
-            if blocked:
-                waits = condition(monitoring[0], "Ready", "False", "DependencyNotReady")
-                wait_for(store, waits, deadline=40, dwell=2, what="monitoring to wait")
-            else:
-                wait_for(store, at_revision(monitoring, revision), deadline=60, what="monitoring to go on")
-        finally:
-            repository.change({path: text}, "heal it")
-        repository.wait_ready(deadline=90)
-
-
 def test_s18_every_overlay_builds_and_its_patch_is_what_runs(home: Home) -> None:
     """S18: base and overlay render, and the value that only the overlay has is in the cluster, substituted."""
     built = {node.ref.name: node.build for node in home.repository.tree.nodes.values()}
@@ -195,6 +211,29 @@ def test_s20_the_namespaces_of_the_guide_exist(home: Home) -> None:
     declared = {ref for name in CHILDREN for ref in home.objects(name) if ref.kind == "Namespace"}
     assert len(declared) >= 25
     wait_for(home.lab.store, all_current(declared), deadline=20, what="the namespaces")
+
+
+def test_s21_the_inventory_of_chart_sources_is_what_git_declares_and_every_release_uses_one_of_it(home: Home) -> None:
+    """S21, corrected: the guide's table of 18 HelmRepositories never matched its tree; here Git and cluster must agree."""
+    assert living_sources(home) == declared_sources(home)
+    wait_for(home.lab.store, all_current(declared_sources(home)), deadline=20, what="the sources")
+    releases = home.lab.store.list(GroupKind("helm.toolkit.fluxcd.io", "HelmRelease"))
+    assert len(releases) >= 9
+    assert {source_ref(one) for one in releases} <= declared_sources(home)
+
+
+def test_control_a_chart_source_that_is_in_no_table_is_found(home: Home) -> None:
+    """Negative control of S21: one HelmRepository made by hand, and the inventory no longer matches."""
+    meta = {"name": "by-hand", "namespace": NAMESPACE}
+    spec = {"url": "https://charts.invalid", "suspend": True, "interval": "1h"}
+    made = {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository", "metadata": meta, "spec": spec}
+    ref = ObjectRef.of(home.lab.api.apply(made))
+    try:
+        wait_for(home.lab.store, present(ref), deadline=10, what="the source")
+        with refused():
+            assert living_sources(home) == declared_sources(home)
+    finally:
+        gone(home.lab, ref)
 
 
 def test_s22_the_guides_helm_repositories_are_refused_as_written_and_accepted_as_v1(home: Home) -> None:
@@ -243,7 +282,7 @@ def test_s25_six_controllers_run_each_with_an_account_of_its_own(home: Home) -> 
         assert home.lab.api.get(ObjectRef("", "ServiceAccount", NAMESPACE, name))
 
 
-def test_s42_a_cascade_of_reconciles_brings_a_commit_from_git_to_apps(home: Home, record: Record) -> None:
+def test_s42_a_cascade_of_reconciles_brings_a_commit_from_git_to_apps(home: Home, measured: Measured) -> None:
     """S42: source, infra-controllers, infra-configs, apps, each asked when the one before has applied the commit."""
     store, repository = home.lab.store, home.repository
     path = "clusters/kyrion/config-map.yaml"
@@ -254,7 +293,7 @@ def test_s42_a_cascade_of_reconciles_brings_a_commit_from_git_to_apps(home: Home
         reconcile(home.lab.api, store, ref, deadline=40)
         if ref != GIT_REPOSITORY:
             wait_for(store, at_revision([ref], revision), deadline=60, what=f"{ref.name} at the commit")
-    record("cascade_seconds", SYSTEM_CLOCK.now().since(begun))
+    measured("commit until apps, by a cascade", SYSTEM_CLOCK.now().since(begun), kind="other")
     jellyfin = home.lab.api.get(ObjectRef("helm.toolkit.fluxcd.io", "HelmRelease", "arkham", "jellyfin"))
     assert jellyfin["spec"]["values"]["env"]["TZ"] == "Europe/Paris"
     repository.wait_ready(deadline=90)

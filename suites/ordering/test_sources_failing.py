@@ -11,21 +11,24 @@ from dataclasses import replace
 
 import pytest
 
-from fluxdrill.flux.operations import reconcile
+from fluxdrill.flux.operations import request, resume, suspend
 from fluxdrill.flux.predicates import at_revision
-from fluxdrill.kube.wait import absent, all_of, condition, present, wait_for
+from fluxdrill.kube.wait import WaitResult, absent, all_of, condition, present, wait_for
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.refs import ObjectRef
-from fluxdrill.repository.source import commit_files
+from fluxdrill.pytest_plugin.measured import Measured
+from fluxdrill.repository.source import commit_files, tip
 from fluxdrill.sources.git import FaultKind, GitFault
 from fluxdrill.sources.git_command import Git
-from suites.ordering.conftest import Make, Record, Unique
+from suites.ordering.conftest import Make, Unique
 from suites.ordering.links import Fleet, Link, config
 from suites.ordering.seen import failed, has_data
+from suites.sabotage import refused, stop_and_fake_ready
 
 pytestmark = [pytest.mark.live]
 
 CONTROLS = (
+    "test_control_a_source_that_a_person_calls_ready_and_a_link_that_does_not_repair_are_found_out",
     "test_control_a_fault_of_another_repository_is_no_failure",
     "test_control_a_slow_git_within_the_timeout_is_no_failure",
 )
@@ -48,15 +51,21 @@ def two_links(make_fleet: Make, unique: Unique) -> tuple[Fleet, Link]:
     return fleet, fleet.links[-1]
 
 
-def stays(fleet: Fleet, revision: str) -> None:
+def tells(fleet: Fleet, said: str, *, deadline: float = 30) -> WaitResult:
+    """Wait until the source says that it cannot fetch, and why."""
+    told = failed(fleet.source, "GitOperationFailed", said)
+    return wait_for(fleet.lab.store, told, deadline=deadline, what="the source to say so")
+
+
+def stays(fleet: Fleet, revision: str, *, deadline: float = 20) -> None:
     """Check that every link keeps being Ready at `revision`, and that drift is still repaired, from the stored artifact."""
     last = fleet.links[-1]
     fleet.lab.api.delete(out(last))
-    reconcile(fleet.lab.api, fleet.lab.store, last.ref, deadline=30)
-    every = [fleet.root, *(link.ref for link in fleet.links)]
+    request(fleet.lab.api, last.ref)
+    every = fleet.every
     both = all_of(at_revision(every, revision), present(out(last)))
     what = f"all links to stay Ready at {revision} and repair what was deleted"
-    wait_for(fleet.lab.store, both, deadline=20, dwell=3, what=what)
+    wait_for(fleet.lab.store, both, deadline=deadline, dwell=3, what=what)
 
 
 FAULTS: dict[str, tuple[Callable[[str], GitFault], str]] = {
@@ -74,7 +83,7 @@ FAULTS: dict[str, tuple[Callable[[str], GitFault], str]] = {
     "kind", [pytest.param(one, marks=pytest.mark.ci if one == "503" else ()) for one in FAULTS], ids=str
 )
 def test_dependents_stay_at_their_revision_while_git_fails_and_catch_up_when_it_heals(
-    lab: Lab, make_fleet: Make, unique: Unique, record: Record, kind: str
+    lab: Lab, make_fleet: Make, unique: Unique, measured: Measured, kind: str
 ) -> None:
     """A failing source does not make its Kustomizations not-Ready, nor drift stay: only the source's own Ready tells."""
     make, said = FAULTS[kind]
@@ -82,20 +91,39 @@ def test_dependents_stay_at_their_revision_while_git_fails_and_catch_up_when_it_
     known = fleet.revision
     try:
         lab.git.fault = make(fleet.repository)
-        missed = fleet.commit_files({f"{last.name}/objects.yaml": config(last.name, x="meanwhile")}, "meanwhile")
-        told = wait_for(
-            lab.store, failed(fleet.source, "GitOperationFailed", said), deadline=30, what="the source to say so"
-        )
-        record("detected_seconds", told.seconds)
+        missed = fleet.commit({f"{last.name}/objects.yaml": config(last.name, x="meanwhile")}, "meanwhile")
+        measured("fault until told", tells(fleet, said).seconds, kind="detection")
         assert kind == FaultKind.DOWN or lab.git.bitten > 0
         stays(fleet, known)
     finally:
         lab.git.heal()
-    every = [fleet.root, *(link.ref for link in fleet.links)]
+    every = fleet.every
     caught_up = wait_for(lab.store, at_revision(every, missed), deadline=60, what="all to catch up", fail_fast=False)
-    record("recovered_seconds", caught_up.seconds)
+    measured("heal until Ready", caught_up.seconds)
     wait_for(lab.store, has_data(out(last), x="meanwhile"), deadline=5, what="the commit that was missed")
     wait_for(lab.store, condition(fleet.source, "Ready", "True"), deadline=10, what="the source to be Ready")
+
+
+def test_control_a_source_that_a_person_calls_ready_and_a_link_that_does_not_repair_are_found_out(
+    lab: Lab, make_fleet: Make, unique: Unique
+) -> None:
+    """Negative control of both checks: the source hides that it fails, and a suspended link lets the drift be."""
+    fleet, last = two_links(make_fleet, unique)
+    known = fleet.revision
+    stop_and_fake_ready(lab, fleet.source, revision=known)
+    try:
+        lab.git.fault = GitFault.server_error(503, only=fleet.repository)
+        fleet.commit({f"{last.name}/objects.yaml": config(last.name, x="meanwhile")}, "meanwhile")
+        with refused():
+            tells(fleet, "503", deadline=4)
+        suspend(lab.api, last.ref)
+        with refused():
+            stays(fleet, known, deadline=5)
+    finally:
+        lab.git.heal()
+        for ref in (last.ref, fleet.source):
+            resume(lab.api, ref)
+    fleet.wait_ready(deadline=60)
 
 
 def test_control_a_fault_of_another_repository_is_no_failure(lab: Lab, make_fleet: Make, unique: Unique) -> None:
@@ -115,7 +143,7 @@ def test_control_a_slow_git_within_the_timeout_is_no_failure(lab: Lab, make_flee
     fleet, last = two_links(make_fleet, unique)
     try:
         lab.git.fault = GitFault.slow(0.5, only=fleet.repository)
-        fleet.commit_files({f"{last.name}/objects.yaml": config(last.name, x="late")}, "be late")
+        fleet.commit({f"{last.name}/objects.yaml": config(last.name, x="late")}, "be late")
         fleet.wait_ready(deadline=30)
         assert lab.git.bitten > 0
         ready = {c.status for one in lab.store.timeline.of(fleet.source) for c in one.conditions if c.type == "Ready"}
@@ -125,11 +153,11 @@ def test_control_a_slow_git_within_the_timeout_is_no_failure(lab: Lab, make_flee
 
 
 def test_a_force_push_is_followed_and_what_it_drops_is_pruned(
-    lab: Lab, make_fleet: Make, unique: Unique, record: Record
+    lab: Lab, make_fleet: Make, unique: Unique, measured: Measured
 ) -> None:
     """Flux follows the branch wherever it points: a rewritten history is a revision like any other."""
     fleet, last = two_links(make_fleet, unique)
-    base = fleet.commit
+    base = tip(fleet.served)
     dropped = unique("dropped")
     fleet.change({f"{last.name}/dropped.yaml": config(dropped)}, "to be dropped")
     fleet.wait_ready()
@@ -137,50 +165,49 @@ def test_a_force_push_is_followed_and_what_it_drops_is_pruned(
     git = Git.within(fleet.served.path, 30)
     git.run("update-ref", "refs/heads/rewritten", base)
     changes = {f"{last.name}/objects.yaml": config(last.name, x="rewritten")}
-    fleet.commit = commit_files(replace(fleet.served, branch="rewritten"), changes, "another history")
-    git.run("update-ref", f"refs/heads/{fleet.served.branch}", fleet.commit)
+    rewritten = commit_files(replace(fleet.served, branch="rewritten"), changes, "another history")
+    git.run("update-ref", f"refs/heads/{fleet.served.branch}", rewritten)
     git.run("update-ref", "-d", "refs/heads/rewritten")
-    every = [fleet.root, *(link.ref for link in fleet.links)]
+    every = fleet.every
     followed = wait_for(lab.store, at_revision(every, fleet.revision), deadline=30, what="the rewritten branch")
-    record("recovered_seconds", followed.seconds)
+    measured("heal until Ready", followed.seconds)
     gone = all_of(absent(ObjectRef("", "ConfigMap", "default", dropped)), has_data(out(last), x="rewritten"))
     wait_for(lab.store, gone, deadline=5, what="what was dropped to be gone")
 
 
 def test_a_deleted_branch_is_told_and_changes_nothing_until_it_is_back(
-    lab: Lab, make_fleet: Make, unique: Unique, record: Record
+    lab: Lab, make_fleet: Make, unique: Unique, measured: Measured
 ) -> None:
     """A branch that is gone is a failed fetch, not an empty tree: nothing is pruned."""
     fleet, last = two_links(make_fleet, unique)
-    known, branch = fleet.revision, f"refs/heads/{fleet.served.branch}"
+    known, branch, commit = fleet.revision, f"refs/heads/{fleet.served.branch}", tip(fleet.served)
     git = Git.within(fleet.served.path, 60)
     git.run("update-ref", "-d", branch)
-    told = wait_for(lab.store, failed(fleet.source, "GitOperationFailed", ""), deadline=30, what="the source to say so")
-    record("detected_seconds", told.seconds)
+    measured("fault until told", tells(fleet, "").seconds, kind="detection")
     stays(fleet, known)
-    git.run("update-ref", branch, fleet.commit)
+    git.run("update-ref", branch, commit)
     back = wait_for(lab.store, condition(fleet.source, "Ready", "True"), deadline=60, what="the branch to be back")
-    record("recovered_seconds", back.seconds)
+    measured("heal until Ready", back.seconds)
     fleet.change({f"{last.name}/objects.yaml": config(last.name, x="again")}, "go on")
     fleet.wait_ready()
 
 
 def test_a_moved_tag_is_followed_and_a_commit_beside_it_is_not(
-    lab: Lab, make_fleet: Make, unique: Unique, record: Record
+    lab: Lab, make_fleet: Make, unique: Unique, measured: Measured
 ) -> None:
     """A tag is a name like a branch: moving it deploys, and commits that it does not point to do not exist for Flux."""
     fleet, last = two_links(make_fleet, unique)
     git = Git.within(fleet.served.path, 60)
-    git.run("update-ref", "refs/tags/v1", fleet.commit)
+    git.run("update-ref", "refs/tags/v1", tip(fleet.served))
     lab.api.patch(fleet.source, {"spec": {"ref": {"branch": None, "tag": "v1"}}})
-    every = [fleet.root, *(link.ref for link in fleet.links)]
-    tagged = f"v1@sha1:{fleet.commit}"
+    every = fleet.every
+    tagged = f"v1@sha1:{tip(fleet.served)}"
     wait_for(lab.store, at_revision(every, tagged), deadline=30, what="all links at the tag")
-    fleet.commit_files({f"{last.name}/objects.yaml": config(last.name, x="moved")}, "beside the tag")
+    fleet.commit({f"{last.name}/objects.yaml": config(last.name, x="moved")}, "beside the tag")
     stays(fleet, tagged)
-    git.run("update-ref", "refs/tags/v1", fleet.commit)
+    git.run("update-ref", "refs/tags/v1", tip(fleet.served))
     moved = wait_for(
-        lab.store, at_revision(every, f"v1@sha1:{fleet.commit}"), deadline=30, what="all links at the moved tag"
+        lab.store, at_revision(every, f"v1@sha1:{tip(fleet.served)}"), deadline=30, what="all links at the moved tag"
     )
-    record("recovered_seconds", moved.seconds)
+    measured("heal until Ready", moved.seconds)
     wait_for(lab.store, has_data(out(last), x="moved"), deadline=5, what="what the tag moved to")

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.operations import request, resume, suspend
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.wait import absent, condition, present, wait_for
@@ -15,6 +14,8 @@ from fluxdrill.model.refs import ObjectRef
 from suites.ordering.conftest import Keep, Make, Unique
 from suites.ordering.links import Link, config, kustomization
 from suites.ordering.seen import failed, has_data, never, uid
+from suites.ordering.workloads import chart, release, release_ref
+from suites.sabotage import refused
 
 pytestmark = [pytest.mark.live]
 
@@ -26,6 +27,11 @@ OWNER = "kustomize.toolkit.fluxcd.io/name"
 def out(name: str) -> ObjectRef:
     """Return the ConfigMap of that name."""
     return ObjectRef("", "ConfigMap", "default", name)
+
+
+def is_not_repaired(lab: Lab, name: str, *, seconds: float = 5) -> None:
+    """Watch that the deleted ConfigMap of the link `name` does not come back."""
+    never(lab, present(out(name)), seconds=seconds, what=f"a repair of {name}")
 
 
 def test_s43_a_suspended_link_neither_repairs_nor_follows_until_it_is_resumed(
@@ -41,7 +47,7 @@ def test_s43_a_suspended_link_neither_repairs_nor_follows_until_it_is_resumed(
     moved = fleet.change({f"{apps}/objects.yaml": config(apps, x="fixed")}, "the fix")
     request(lab.api, kustomization(apps))
     wait_for(lab.store, at_revision([kustomization(infra)], moved), deadline=30, what="the link before it")
-    never(lab, present(out(apps)), seconds=5, what="a repair of the suspended link")
+    is_not_repaired(lab, apps)
     resume(lab.api, kustomization(apps))
     wait_for(lab.store, at_revision([kustomization(apps)], moved), deadline=30, what="the resumed link")
     wait_for(lab.store, has_data(out(apps), x="fixed"), deadline=5, what="the fix")
@@ -56,6 +62,10 @@ def test_control_the_same_drift_is_repaired_where_nothing_is_suspended(
     fleet.wait_ready()
     before = uid(lab, out(apps))
     lab.api.delete(out(apps))
+    wait_for(lab.store, absent(out(apps)), deadline=10, what="the drift")
+    request(lab.api, kustomization(apps))
+    with refused():
+        is_not_repaired(lab, apps, seconds=10)
     fleet.change({f"{apps}/objects.yaml": config(apps, x="fixed")}, "the fix")
     wait_for(lab.store, has_data(out(apps), x="fixed"), deadline=30, what="the repair")
     assert uid(lab, out(apps)) != before
@@ -93,13 +103,12 @@ def test_s12_a_helm_install_takes_over_what_exists_too_unless_that_is_switched_o
     fleet = make_fleet(Link(unique("releases"), spec={"wait": False}))
     fleet.change(
         {
-            "chart/Chart.yaml": "{apiVersion: v2, name: chart, version: 1.0.0}\n",
-            "chart/templates/objects.yaml": config(name, by="helm"),
+            **chart(config(name, by="helm")),
             f"{fleet.links[0].name}/objects.yaml": release(name, fleet.name, disableTakeOwnership=refuses),
         },
         "a release of what exists",
     )
-    ref = ObjectRef("helm.toolkit.fluxcd.io", "HelmRelease", "default", name)
+    ref = release_ref(name)
     if refuses:
         told = failed(ref, "InstallFailed", "invalid ownership metadata")
         wait_for(lab.store, told, deadline=60, what="the refusal", fail_fast=False)
@@ -107,16 +116,3 @@ def test_s12_a_helm_install_takes_over_what_exists_too_unless_that_is_switched_o
         wait_for(lab.store, condition(ref, "Ready", "True"), deadline=60, what="the release")
     wait_for(lab.store, has_data(out(name), by="hand" if refuses else "helm"), deadline=5, what="the object")
     assert uid(lab, out(name)) == was
-
-
-def release(name: str, repository: str, **install: bool) -> str:
-    """Return a HelmRelease of the chart in the folder `chart` of a GitRepository."""
-    source = {"kind": "GitRepository", "name": repository, "namespace": NAMESPACE}
-    chart = {"spec": {"chart": "./chart", "sourceRef": source}}
-    document = {
-        "apiVersion": "helm.toolkit.fluxcd.io/v2",
-        "kind": "HelmRelease",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"interval": "1h", "timeout": "5s", "chart": chart, "install": install},
-    }
-    return json.dumps(document) + "\n"

@@ -12,16 +12,20 @@ from typing import Any
 import pytest
 
 from fluxdrill.flux import NAMESPACE
-from fluxdrill.kube.wait import condition, wait_for
+from fluxdrill.kube.wait import condition, present, wait_for
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.conditions import ready
 from fluxdrill.model.refs import ObjectRef
 from suites.ordering.conftest import Make
 from suites.ordering.links import Link, config, kustomization
+from suites.sabotage import refused, stop_and_fake_ready
 
 pytestmark = [pytest.mark.live]
 
-CONTROLS = ("test_control_a_defined_variable_is_substituted",)
+CONTROLS = (
+    "test_control_a_defined_variable_is_substituted",
+    "test_control_a_failed_build_that_a_person_calls_ready_is_not_taken_for_one",
+)
 
 Unique = Callable[[str], str]
 
@@ -45,12 +49,15 @@ def variables(lab: Lab, name: str, **values: str) -> dict[str, Any]:
 
 def written(lab: Lab, name: str) -> dict[str, str]:
     """Return the data that reached the cluster."""
-    return dict(lab.api.get(ObjectRef("", "ConfigMap", "default", name))["data"])
+    ref = ObjectRef("", "ConfigMap", "default", name)
+    wait_for(lab.store, present(ref), deadline=5, what=f"{ref}")
+    return dict(lab.api.get(ref)["data"])
 
 
-def fails(lab: Lab, name: str, reason: str = "BuildFailed") -> str:
+def fails(lab: Lab, name: str, reason: str = "BuildFailed", *, deadline: float = 30) -> str:
     """Wait until the link fails for `reason`; return what it says."""
-    wait_for(lab.store, condition(kustomization(name), "Ready", "False", reason), deadline=30, what=f"{name} to fail")
+    told = condition(kustomization(name), "Ready", "False", reason)
+    wait_for(lab.store, told, deadline=deadline, what=f"{name} to fail")
     found = ready(lab.store.get(kustomization(name)) or {})
     return found.message if found is not None else ""
 
@@ -74,6 +81,21 @@ def test_control_a_defined_variable_is_substituted(lab: Lab, make_fleet: Make, u
         Link(name, text=config(name, x="${DEFINED}", y="${ABSENT:=fallback}"), spec=sources(DEFINED="given"))
     ).wait_ready()
     assert written(lab, name) == {"x": "given", "y": "fallback"}
+
+
+def test_control_a_failed_build_that_a_person_calls_ready_is_not_taken_for_one(
+    lab: Lab, make_fleet: Make, unique: Unique
+) -> None:
+    """Negative control: neither "it failed" nor "it is Ready and was written" gets past a faked status."""
+    name = unique("faked")
+    fleet = make_fleet(Link(name, text=config(name, x="${ABSENT}"), spec=sources(DEFINED="yes")))
+    fails(lab, name)
+    stop_and_fake_ready(lab, kustomization(name), revision=fleet.revision)
+    fleet.wait_ready(deadline=10)
+    with refused():
+        fails(lab, name, deadline=2)
+    with refused():
+        assert written(lab, name) == {"x": ""}
 
 
 def test_a_value_that_reads_as_a_boolean_is_one_after_substitution(lab: Lab, make_fleet: Make, unique: Unique) -> None:

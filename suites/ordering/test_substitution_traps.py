@@ -13,10 +13,14 @@ from fluxdrill.model.refs import ObjectRef
 from suites.ordering.conftest import Make, Put, Unique
 from suites.ordering.links import Link, config, kustomization, secret
 from suites.ordering.seen import failed, has_data, never
+from suites.sabotage import refused
 
 pytestmark = [pytest.mark.live]
 
-CONTROLS = ("test_control_the_same_text_with_its_braces_escaped_builds",)
+CONTROLS = (
+    "test_control_the_same_text_with_its_braces_escaped_builds",
+    "test_control_an_object_that_is_written_all_the_same_is_seen",
+)
 
 STRICT = "variable not set (strict mode)"
 WATCHED = {"reconcile.fluxcd.io/watch": "Enabled"}
@@ -56,6 +60,12 @@ def test_a_nested_kustomization_gets_its_variable_only_when_it_is_escaped(
     wait_for(lab.store, has_data(out(kept), image="inner"), deadline=40, what="the inner value")
 
 
+def stops_all(lab: Lab, name: str, beside: str, said: str, *, seconds: float = 3) -> None:
+    """Check that the build of the link `name` fails with `said`, and that nothing is written beside it."""
+    wait_for(lab.store, failed(kustomization(name), "BuildFailed", said), deadline=30, what="the build to fail")
+    never(lab, present(out(beside)), seconds=seconds, what="the plain object beside it")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -70,8 +80,19 @@ def test_one_script_in_a_configmap_stops_every_object_of_its_link(
     """The incident of August 2026: braces of another language fail the whole build, and so all objects beside them."""
     name, beside = unique("script"), unique("beside")
     make_fleet(Link(name, text=f"{config(name, run=text)}---\n{config(beside)}", spec=build(X="1")))
-    wait_for(lab.store, failed(kustomization(name), "BuildFailed", said), deadline=30, what="the build to fail")
-    never(lab, present(out(beside)), seconds=3, what="the plain object beside it")
+    stops_all(lab, name, beside, said)
+
+
+def test_control_an_object_that_is_written_all_the_same_is_seen(
+    lab: Lab, make_fleet: Make, unique: Unique, put: Put
+) -> None:
+    """Negative control: the build fails just so, but somebody writes the object beside it: the check must fail."""
+    name, beside = unique("script"), unique("beside")
+    make_fleet(Link(name, text=f"{config(name, run=TEMPLATE)}---\n{config(beside)}", spec=build(X="1")))
+    stops_all(lab, name, beside, "missing closing brace", seconds=1)
+    put(json.loads(config(beside)))
+    with refused():
+        stops_all(lab, name, beside, "missing closing brace")
 
 
 def test_control_the_same_text_with_its_braces_escaped_builds(lab: Lab, make_fleet: Make, unique: Unique) -> None:

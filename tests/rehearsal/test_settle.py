@@ -188,3 +188,30 @@ def test_an_old_outcome_is_not_reported_for_a_new_generation() -> None:
     settling.judge(view(changed))
     root = kustomization("flux-system")
     assert settling.completed({root: changed})[root] is changed
+
+
+def waiting(count: int) -> list[dict[str, Any]]:
+    """Return apps waiting for infra, as told `count` times."""
+    return [blocked("apps", "infra"), event("apps", "DependencyNotReady", count)]
+
+
+def test_who_waited_for_what_is_ready_by_now_is_not_settled_however_often_it_said_so_before() -> None:
+    root, infra = flux("Kustomization", "flux-system"), flux("Kustomization", "infra")
+    before = [view(root, retrying("infra"), *waiting(count)) for count in (1, 2, 3)]
+    assert answers(*before, view(root, infra, *waiting(3)))[-1] is Answer.NOT_YET
+
+
+def test_an_attempt_that_got_past_its_dependency_is_under_way_and_not_settled() -> None:
+    root, infra = flux("Kustomization", "flux-system"), flux("Kustomization", "infra")
+    before = [view(root, retrying("infra"), *waiting(count)) for count in (1, 2, 3)]
+    under_way = view(
+        root, infra, retrying("apps", dependsOn=[{"name": "infra"}]), event("apps", "DependencyNotReady", 3)
+    )
+    assert answers(*before, under_way)[-1] is Answer.NOT_YET
+    assert answers(*before, view(root, infra, *waiting(3)), under_way)[-1] is Answer.NOT_YET
+
+
+def test_who_is_still_not_let_pass_by_a_ready_dependency_is_settled_after_two_more_answers() -> None:
+    root, infra = flux("Kustomization", "flux-system"), flux("Kustomization", "infra")
+    told = [view(root, infra, *waiting(count)) for count in (3, 4, 5)]
+    assert answers(view(root, retrying("infra"), *waiting(3)), *told) == [Answer.NOT_YET] * 3 + [Answer.MET]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fluxdrill.repository.edges import declared_edges
+from fluxdrill.repository.edges import declared_edges, unreadable
 
 LAYER = b"""\
 apiVersion: kustomize.toolkit.fluxcd.io/v1
@@ -40,3 +40,18 @@ def test_a_kustomize_kustomization_is_none_of_flux() -> None:
         declared_edges({"a.yaml": LAYER.replace(b"kustomize.toolkit.fluxcd.io/v1", b"kustomize.config.k8s.io/v1beta1")})
         == ()
     )
+
+
+def test_a_file_that_is_no_yaml_is_named_with_its_line_and_good_ones_are_not() -> None:
+    found = unreadable(
+        {"good.yaml": LAYER, "bad.yaml": b"a: 1\nb: [c\n", "binary.yml": b"\xff\xfe\x00", "r.md": b"a: [b"}
+    )
+    assert set(found) == {"bad.yaml", "binary.yml"}
+    assert found["bad.yaml"].startswith("line 3: ")
+    assert found["binary.yml"]
+
+
+def test_templates_of_a_chart_are_not_meant_to_be_yaml() -> None:
+    template = b"{{ if .x }}\na: [b"
+    assert unreadable({"c/Chart.yaml": b"name: c", "c/templates/sub/t.yaml": template}) == {}
+    assert set(unreadable({"c/templates/t.yaml": template})) == {"c/templates/t.yaml"}
