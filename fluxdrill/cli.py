@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import fluxdrill
+from fluxdrill.cli_report import report
 from fluxdrill.errors import ExitCode, FluxdrillError, UsageError
 from fluxdrill.progress import TerminalProgress
 
@@ -28,6 +29,7 @@ toolchain = typer.Typer(no_args_is_help=True, help="The pinned programs a lab is
 app.add_typer(toolchain, name="toolchain")
 scenario = typer.Typer(no_args_is_help=True, help="Declared chaos: break a lab on purpose and prove its recovery.")
 app.add_typer(scenario, name="scenario")
+app.add_typer(report, name="report")
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 TYPER_INTERRUPTED = 130
 """What typer turns a KeyboardInterrupt into; no command of ours ends with it."""
@@ -262,28 +264,36 @@ def scenario_run(
     reports: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
 ) -> None:
     """Run scenarios in labs made for them, and end with a verdict that can be gated on."""
-    from fluxdrill.report.folder import RunFolder
-    from fluxdrill.report.scenarios import tell, text
+    from fluxdrill.report.scenario_run import Where, run_scenarios
     from fluxdrill.scenario import command
-    from fluxdrill.scenario.worlds import Worlds, starter
 
     found = command.plans(command.scenarios(places or [], ids=only or []).values(), seed)
-    folder = RunFolder(reports, "scenarios", title=f"{len(found)} scenarios, seed {seed}", facts={"seed": seed})
-    with (
-        folder,
-        TerminalProgress().running() as progress,
-        Worlds(
-            starter(progress, folder.journal.observe), command.repositories(places or []), source=repo, path=path
-        ) as worlds,
-    ):
-        lines = command.run_all(
-            found, worlds, folder.journal, progress=progress, told=lambda line: progress.note(line.text), dry=dry_run
-        )
-    tell(folder.journal, lines)
-    page = folder.finish(verdict=command.verdict(lines))
-    out.print(text(lines))
-    out.print(f"\nReport: {page}", markup=False)
-    raise typer.Exit(command.exit_code(lines))
+    where = Where(places or [], reports, source=repo, path=path)
+    with TerminalProgress().running() as progress:
+        done = run_scenarios(found, where, seed=seed, progress=progress, dry=dry_run)
+    out.print(f"{done.text}\n\nReport: {done.page}")
+    raise typer.Exit(done.exit_code)
+
+
+@app.command()
+def campaign(
+    places: Places = None,
+    seed: Seed = 1,
+    minutes: Annotated[float, typer.Option(help="No further scenario begins after this long.", min=0)] = 30.0,
+    repo: Annotated[str, typer.Option(help="Your own repository instead of the scenarios' one.")] = "",
+    path: Annotated[str, typer.Option(help="The entry path in it.")] = "",
+    reports: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
+) -> None:
+    """Run scenarios drawn by weight, one after the other, until the minutes are over; what runs then still ends."""
+    from fluxdrill.report.scenario_run import Where, run_campaign
+    from fluxdrill.scenario import command
+
+    found = command.scenarios(places or []).values()
+    where = Where(places or [], reports, source=repo, path=path)
+    with TerminalProgress().running() as progress:
+        done = run_campaign(found, where, seed=seed, minutes=minutes, progress=progress)
+    out.print(f"{done.text}\n\nReport: {done.page}")
+    raise typer.Exit(done.exit_code)
 
 
 @app.command()
@@ -303,24 +313,15 @@ def recover(
 
 
 @app.command()
-def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder below reports/.")] = Path("reports/latest"),
-) -> None:
-    """Write the page of a run again, for example of one that was killed before it could."""
-    from fluxdrill.report.page import write_page
-
-    out.print(str(write_page(run / "journal.jsonl", run / "index.html")), markup=False)
-
-
-@app.command()
 def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as data to this file.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Measure only these figures. Repeatable.")] = None,
     rounds: Annotated[int, typer.Option(help="Labs started for lab_start.", min=1)] = 5,
 ) -> None:
-    """Measure lab start, wait latency, memory and four labs at once on this machine."""
+    """Measure lab start, wait latency, memory, four labs at once, planning and the page on this machine."""
     _require_place(json_file)
-    from fluxdrill.lab.bench import Conditions, measure, table
+    from fluxdrill.lab.bench import Conditions, table
+    from fluxdrill.report.bench import measure
 
     conditions = Conditions.now()
     with TerminalProgress().running() as progress:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fluxdrill.errors import UsageError
-from fluxdrill.faults import control_plane, controllers, objects, sources, storage
+from fluxdrill.faults import admission, control_plane, controllers, network, objects, pushes, sources, storage
 from fluxdrill.faults.fault import Fault
 
-FAULTS: Mapping[str, type[Fault[Any]]] = {
-    one.name: one for family in (controllers, control_plane, sources, objects, storage) for one in family.FAULTS
-}
+FAMILIES = (controllers, control_plane, network, sources, pushes, objects, admission, storage)
+FAULTS: Mapping[str, type[Fault[Any]]] = {one.name: one for family in FAMILIES for one in family.FAULTS}
 
 
 def fault_class(name: str) -> type[Fault[Any]]:

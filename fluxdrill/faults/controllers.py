@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 import psutil
 
 from fluxdrill.cluster.supervised import State as ProcessState
 from fluxdrill.cluster.supervised import Supervised
+from fluxdrill.faults.change import change
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.controllers import READY_DEADLINE
+from fluxdrill.kube.errors import NotFoundError
 from fluxdrill.model.capabilities import Capability
-from fluxdrill.model.refs import ObjectRef
+from fluxdrill.model.refs import KubeObject, ObjectRef
 
 Controller = Literal[
     "source-controller",
@@ -46,7 +50,9 @@ class _OnProcess(Fault[OfController]):
         return frozenset({f"controller/{self.args.controller}"})
 
     def process(self, world: World) -> Supervised:
-        """Return the controller's process in this lab."""
+        """Return the controller's process in this lab; raises NotInjectedError where it has none."""
+        if self.args.controller not in world.own_lab.flux:
+            raise NotInjectedError(f"This lab has no {self.args.controller}: there is nothing to hit.")
         return world.own_lab.flux[self.args.controller]
 
     def prepare(self, world: World) -> State:
@@ -149,19 +155,17 @@ class Revoke(Fault[OfController]):
         return frozenset({f"rights/{self.args.controller}", f"controller/{self.args.controller}"})
 
     def prepare(self, world: World) -> State:
-        """Note the subjects of every binding that names the account."""
+        """Note every binding that names the account."""
         found = world.api.list(world.api.resource(RBAC, "ClusterRoleBinding")).items
-        ours = {
-            one["metadata"]["name"]: one["subjects"] for one in found if any(map(self._is, one.get("subjects") or ()))
-        }
+        ours = [one["metadata"]["name"] for one in found if any(map(self._is, one.get("subjects") or ()))]
         if not ours:
             raise NotInjectedError(f"No ClusterRoleBinding names {self.args.controller}: there is nothing to revoke.")
         return {"bindings": ours}
 
     def inject(self, world: World, state: State) -> None:
         """Take the account out."""
-        for name, subjects in state["bindings"].items():
-            self._set(world, name, [one for one in subjects if not self._is(one)])
+        for name in state["bindings"]:
+            change(world.api, ObjectRef(RBAC, "ClusterRoleBinding", "", name), self._without)
 
     def observe(self, world: World, state: State) -> Probe:
         """The API server itself says that the account may no longer write."""
@@ -169,7 +173,7 @@ class Revoke(Fault[OfController]):
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
-            "metadata": {"name": ""},
+            "metadata": {},  # it is a question, not an object
             "spec": {
                 "user": f"system:serviceaccount:{NAMESPACE}:{self.args.controller}",
                 "groups": ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"],
@@ -184,16 +188,24 @@ class Revoke(Fault[OfController]):
         return Probe(ask)
 
     def heal(self, world: World, state: State) -> None:
-        """Put the account back."""
-        for name, subjects in state["bindings"].items():
-            self._set(world, name, subjects)
+        """Put the account back where it is missing; what else was changed meanwhile stays."""
+        for name in state["bindings"]:
+            with suppress(NotFoundError):
+                change(world.api, ObjectRef(RBAC, "ClusterRoleBinding", "", name), self._with)
 
-    def _is(self, subject: dict[str, Any]) -> bool:
-        return (subject.get("kind"), subject.get("name")) == ("ServiceAccount", self.args.controller)
+    def _is(self, subject: Mapping[str, Any]) -> bool:
+        wanted = ("ServiceAccount", NAMESPACE, self.args.controller)
+        return (subject.get("kind"), subject.get("namespace"), subject.get("name")) == wanted
 
-    @staticmethod
-    def _set(world: World, name: str, subjects: list[dict[str, Any]]) -> None:
-        world.api.patch(ObjectRef(RBAC, "ClusterRoleBinding", "", name), {"subjects": subjects})
+    def _without(self, binding: KubeObject) -> dict[str, Any] | None:
+        subjects = list(binding.get("subjects") or ())
+        left = [one for one in subjects if not self._is(one)]
+        return {"subjects": left} if left != subjects else None
+
+    def _with(self, binding: KubeObject) -> dict[str, Any] | None:
+        subjects = list(binding.get("subjects") or ())
+        own = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": self.args.controller}
+        return None if any(map(self._is, subjects)) else {"subjects": [*subjects, own]}
 
 
 FAULTS: tuple[type[Fault[Any]], ...] = (Kill, Term, Restart, Pause, Revoke)

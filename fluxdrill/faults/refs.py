@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -51,6 +52,8 @@ def parse_ref(text: object) -> ObjectRef:
 
 
 def _as_ref(value: object) -> ObjectRef:
+    if isinstance(value, Mapping) and set(value) == {field.name for field in fields(ObjectRef)}:
+        return ObjectRef(**value)  # as a ledger has it
     return value if isinstance(value, ObjectRef) else parse_ref(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +16,8 @@ from fluxdrill.model.capabilities import Capability
 from fluxdrill.process import run
 
 CONTROLLER = "source-controller"
-ROOM = "16k"
-"""What is left on the full disk: less than any artifact needs."""
+PAGE = 4096
+"""Bytes: tmpfs gives a file whole pages."""
 
 
 class _Storage(Fault[Args]):
@@ -33,9 +34,12 @@ class _Storage(Fault[Args]):
 
     def prepare(self, world: World) -> State:
         """Note the artifacts; without any there is nothing to lose."""
+        process = world.own_lab.flux.get(CONTROLLER)
+        if process is None or process.state is not ProcessState.RUNNING:
+            raise NotInjectedError(f"{CONTROLLER} does not run: nobody would notice.")
         found = [str(path) for path in artifacts(world)]
         if not found:
-            raise NotInjectedError("source-controller holds no artifact: there is nothing to lose.")
+            raise NotInjectedError(f"{CONTROLLER} holds no artifact: there is nothing to lose.")
         return {"artifacts": found}
 
     def heal(self, world: World, state: State) -> None:
@@ -76,42 +80,59 @@ class Corrupt(_Storage):
     reversible = False
 
     def inject(self, world: World, state: State) -> None:
-        """Overwrite them."""
-        del world
-        for name in state["artifacts"]:
-            path = Path(name)
-            before = path.read_bytes()
-            path.write_bytes(bytes(len(before)))
-            state["changed"] = state.get("changed", 0) + (before != path.read_bytes())
+        """Overwrite what is there now: meanwhile others may have come or gone."""
+        changed = []
+        for path in artifacts(world):
+            with suppress(FileNotFoundError):
+                before = path.read_bytes()
+                path.write_bytes(bytes(len(before)))
+                changed += [str(path)] if before != path.read_bytes() else []
+        state["changed"] = changed
 
     def observe(self, world: World, state: State) -> Probe:
         """The bytes are others than before."""
         del world
-        changed = state.get("changed", 0)
+        changed = len(state.get("changed", ()))
         return Probe(lambda: (changed > 0, f"{changed} of {len(state['artifacts'])} artifacts were overwritten"))
 
 
 class Full(_Storage):
-    """The disk below the storage path is full: a tiny file system is mounted over it; healing takes it off."""
+    """The disk below the storage path is full: a file system with no room left lies over it; healing takes it off.
+
+    It holds what the storage held, so that only writing fails.
+    """
 
     name = "storage.full"
 
+    def prepare(self, world: World) -> State:
+        """Note the artifacts; one full disk is enough."""
+        if storage(world).is_mount():
+            raise NotInjectedError(f"A file system lies over {CONTROLLER}'s storage already.")
+        return super().prepare(world)
+
     def inject(self, world: World, state: State) -> None:
-        """Mount it and copy what fits; the controller keeps its path."""
+        """Mount it, copy what was there, and fill what is left."""
         del state
         folder = storage(world)
-        done = run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "fluxdrill-full", str(folder)], deadline=10)
+        held = _contents(folder)
+        size = PAGE * (1 + sum(1 + len(content) // PAGE for content in held.values()))
+        done = run(["mount", "-t", "tmpfs", "-o", f"size={size}", "fluxdrill-full", str(folder)], deadline=10)
         if done.returncode:
             raise NotInjectedError(f"A small file system cannot be mounted: {done.stderr.strip()}.")
-        (folder / "full").write_bytes(bytes(8 * 1024))
+        for name, content in held.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        _fill(folder / "full")
 
     def observe(self, world: World, state: State) -> Probe:
-        """The file system at the storage path is the tiny one, and almost full."""
+        """A file system lies over the storage path and has no room."""
         del state
+        folder = storage(world)
 
         def ask() -> tuple[bool, str]:
-            usage = shutil.disk_usage(storage(world))
-            return usage.total <= 64 * 1024, f"{usage.free} of {usage.total} bytes are free"
+            free = shutil.disk_usage(folder).free
+            mounted = folder.is_mount()
+            return mounted and free == 0, f"{free} bytes are free on the {'small' if mounted else 'usual'} disk"
 
         return Probe(ask)
 
@@ -122,6 +143,20 @@ class Full(_Storage):
             if done.returncode:
                 raise HarnessError(f"The full disk cannot be taken off: {done.stderr.strip()}.")
         super().heal(world, state)
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    found = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # what is old goes at any time
+            found[path.relative_to(folder)] = path.read_bytes()
+    return found
+
+
+def _fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as full, suppress(OSError):  # ENOSPC is what we are after
+        while full.write(bytes(PAGE)):
+            pass
 
 
 def storage(world: World) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from fluxdrill.model.clock import Instant
 from fluxdrill.model.refs import ObjectRef
@@ -48,3 +49,21 @@ class Intervention:
 
 
 Record = Transition | Gap | WatchLoss | Wait | Intervention
+
+
+def transition_fields(entry: Transition) -> dict[str, Any]:
+    """Return the plain fields of a transition: the object, what was seen, and its Ready condition or kstatus."""
+    ready = next((one for one in entry.conditions if one.type == "Ready"), None)
+    status = str(ready.status) if ready else str(entry.status.status)
+    return {
+        "object": str(entry.ref),
+        "group": entry.ref.group,
+        "change": str(entry.kind),
+        "seen": str(entry.seen),
+        "status": status,
+        "reason": ready.reason if ready else entry.status.reason,
+        "message": (ready.message if ready else entry.status.message)[:500],
+        "kstatus": str(entry.status.status),
+        "generation": entry.generation,
+        "revision": entry.revision,
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from fluxdrill.errors import FluxdrillError
+from fluxdrill.faults.world import World
 from fluxdrill.flux.kinds import EVENT, HELM_RELEASE, RECONCILED
 from fluxdrill.kube.view import View
 from fluxdrill.lab.lab import Lab
@@ -13,6 +15,9 @@ from fluxdrill.model.conditions import conditions
 from fluxdrill.model.kstatus import Status, flux_readiness, is_static
 from fluxdrill.model.redaction import Redactor
 from fluxdrill.model.refs import ObjectRef
+from fluxdrill.report.graph import of_view
+from fluxdrill.report.journal import Journal
+from fluxdrill.scenario.session import Witness
 
 LOG_LINES = 12
 LINE_LIMIT = 400
@@ -102,3 +107,20 @@ def _error(line: str, start: str) -> str:
 def _flat(text: str) -> str:
     flat = " ".join(text.split())
     return flat[:LINE_LIMIT]
+
+
+def witness(journal: Journal) -> Witness:
+    """Return what a scenario calls when it begins to fail: it writes the evidence, and what waited for what, down."""
+
+    def tell(world: World, *, scenario: str, why: str, since: Instant) -> None:
+        if world.lab is None or world.lab.closed:
+            return
+        try:
+            sections = collect(world.lab, since=since)
+            title = f"What waited for what when {scenario} began to fail"
+            journal.tell("graph", **of_view(world.store.view(), title=title, lab=world.lab.lab_id))
+        except FluxdrillError as error:
+            sections = [("No evidence", str(error))]
+        journal.tell("evidence", scenario=scenario, why=why[:LINE_LIMIT], lab=world.lab.lab_id, sections=sections)
+
+    return tell

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from fluxdrill.errors import HarnessError, RefusedError, UsageError
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
+from fluxdrill.report.files import write_files
 from fluxdrill.report.journal import Journal
-from fluxdrill.report.page import write_page
+from fluxdrill.report.seal import JOURNAL
 
 
 class RunFolder:
@@ -31,7 +32,7 @@ class RunFolder:
                 f"The report folder {self.path} cannot be made: {error.strerror}.", hint="Name another with --reports."
             ) from error
         self._root = root
-        self.journal = Journal(self.path / "journal.jsonl", clock=clock)
+        self.journal = Journal(self.path / JOURNAL, clock=clock)
         self.journal.tell("run", title=title, facts=dict(facts))
 
     def __enter__(self) -> Self:
@@ -50,10 +51,10 @@ class RunFolder:
             self.finish(verdict="interrupted" if interrupted else "harness-error")
 
     def finish(self, **end: Any) -> Path:
-        """Close the journal, write the page, point reports/latest here; return the page's path."""
+        """Close the journal, write page and other reports, point reports/latest here; return the page's path."""
         self.journal.tell("end", **end)
         self.journal.close()
-        page = write_page(self.journal.path, self.path / "index.html")
+        page = write_files(self.path)
         _point(self._root / "latest", self.path)
         return page
 

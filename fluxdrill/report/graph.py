@@ -12,8 +12,9 @@ from fluxdrill.flux.kinds import HELM_RELEASE, KUSTOMIZATION, RECONCILED
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.view import View
 from fluxdrill.model.conditions import dependencies
-from fluxdrill.model.refs import KubeObject, ObjectRef
+from fluxdrill.model.refs import ObjectRef
 from fluxdrill.rehearsal.outcome import State, judge
+from fluxdrill.scenario.dependencies import source
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def of_view(view: View, *, title: str, lab: str) -> dict[str, Any]:
     open_ones = {ref for ref in objects if found[ref].state is not State.READY}
     links = (KUSTOMIZATION, HELM_RELEASE)
     shown = {ref: obj for ref, obj in objects.items() if GroupKind.of(ref) in links or ref in open_ones}
-    wanted = {ref: (*dependencies(obj), *(open_ones & {_source(ref, obj)})) for ref, obj in shown.items()}
+    wanted = {ref: (*dependencies(obj), *(open_ones & {source(ref, obj)})) for ref, obj in shown.items()}
     names = {str(ref) for ref in (*shown, *(one for refs in wanted.values() for one in refs))}
     return {
         "title": title,
@@ -58,12 +59,3 @@ def of_view(view: View, *, title: str, lab: str) -> dict[str, Any]:
         "edges": sorted((str(before), str(ref)) for ref, refs in wanted.items() for before in refs),
         "states": {str(ref): str(found[ref].state) for ref in shown},
     }
-
-
-def _source(ref: ObjectRef, obj: KubeObject) -> ObjectRef | None:
-    """Return the source that a Kustomization reads; None for everything else."""
-    named = obj.get("spec", {}).get("sourceRef") if GroupKind.of(ref) == KUSTOMIZATION else None
-    if not named:
-        return None
-    namespace = str(named.get("namespace") or ref.namespace)
-    return ObjectRef("source.toolkit.fluxcd.io", str(named["kind"]), namespace, str(named["name"]))

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from fluxdrill.errors import UsageError
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock, Instant
-from fluxdrill.model.records import Intervention, Record, Wait
+from fluxdrill.model.records import Intervention, Record, Wait, transition_fields
 from fluxdrill.model.timeline import Gap, Transition, WatchLoss
 
 Entry = dict[str, Any]
@@ -103,24 +103,6 @@ class Journal:
             while (entry := self._queue.get()) is not None:
                 file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
                 file.flush()
-
-
-def transition_fields(entry: Transition) -> Entry:
-    """Return the plain fields of a transition: the object, what was seen, and its Ready condition or kstatus."""
-    ready = next((one for one in entry.conditions if one.type == "Ready"), None)
-    status = str(ready.status) if ready else str(entry.status.status)
-    return {
-        "object": str(entry.ref),
-        "group": entry.ref.group,
-        "change": str(entry.kind),
-        "seen": str(entry.seen),
-        "status": status,
-        "reason": ready.reason if ready else entry.status.reason,
-        "message": (ready.message if ready else entry.status.message)[:500],
-        "kstatus": str(entry.status.status),
-        "generation": entry.generation,
-        "revision": entry.revision,
-    }
 
 
 def wait_fields(entry: Wait) -> Entry:

@@ -64,7 +64,9 @@
   const inside = (start, end) => end >= from && start <= to;
   const of = (one, lab) => !one.lab || one.lab === lab;
   const links = {};
-  for (const graph of data.graphs) for (const link of graph.path) links[`${graph.lab} ${link.name}`] = { ...link, ready: link.ready ?? graph.t };
+  const critical = (lab, link, until) => (links[`${lab} ${link.name}`] ??= []).push({ ...link, ready: link.ready ?? until });
+  for (const graph of data.graphs) for (const link of graph.path) critical(graph.lab, link, graph.t);
+  for (const one of data.scenarios) for (const path of one.paths) for (const link of path.links) critical(one.lab, link, one.end);
   const canvas = () => svg("svg", { viewBox: `0 0 ${W} 15`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const band = (start, end, kind) => svg("rect", { x: x(start), y: 0, width: Math.max(x(end) - x(start), 2), height: 15, class: kind });
   function bands(picture, lab) {
@@ -84,8 +86,7 @@
       part.append(svg("title", {}, `${seconds(segment[0])} ${status} ${S[segment[2]]} ${S[segment[3]].slice(0, 200)}`));
       picture.append(part);
     });
-    const link = links[`${row.lab} ${row.object}`];
-    if (link && link.own > 0) picture.append(svg("rect", { x: x(link.ready - link.own), y: 0, width: Math.max(x(link.ready) - x(link.ready - link.own), 2), height: 2.5, class: "critical" }));
+    for (const link of links[`${row.lab} ${row.object}`] ?? []) if (link.own > 0) picture.append(svg("rect", { x: x(link.ready - link.own), y: 0, width: Math.max(x(link.ready) - x(link.ready - link.own), 2), height: 2.5, class: "critical" }));
     return picture;
   }
   function bracket(wait) {
@@ -120,7 +121,7 @@
     label.style.setProperty("--at", `${right ? (W - x(one.end)) / 10 : x(one.t) / 10}%`);
     label.style.setProperty("--long", `${(x(one.end) - x(one.t)) / 10}%`);
     if (right) label.classList.add("right");
-    return el("div", { class: "lane" }, el("span", {}, `disturbed: ${one.target}`), el("div", {}, label));
+    return el("div", { class: "lane" }, el("span", {}, `${one.fault ? "fault" : "disturbed"}: ${one.target}`), el("div", {}, label));
   }
   const failed = (row) => row.segments.some((s) => colour(S[s[1]]) === "no");
   const names = new Map(data.objects.map((row) => [row, row.object.toLowerCase()]));
@@ -165,6 +166,7 @@
     choose("the whole run", 0, total);
     const failures = data.tests.filter((t) => t.outcome === "failed" || t.outcome === "error");
     for (const test of failures.slice(0, 50)) choose(`when ${test.id.split("::").at(-1)} failed`, test.t - Math.max(test.seconds, 1) - 1, test.t + 1);
+    for (const one of data.scenarios.slice(0, 100)) if (one.verdict !== "not run") choose(`scenario ${one.id} at ${seconds(one.t)}`, one.t - 0.5, one.end + 0.5);
     if (data.labs.length > 1) for (const lab of data.labs.slice(0, 50)) {
       const own = data.objects.filter((row) => row.lab === lab.lab);
       const last = own.reduce((latest, row) => Math.max(latest, row.segments.at(-1)[0]), lab.t);
@@ -177,6 +179,13 @@
     $("window").addEventListener("change", window_);
     window_();
   }
+
+  function show(window) {
+    const wanted = [...$("window").options].find((option) => option.textContent === window);
+    if (wanted) { wanted.selected = true; window_(); }
+    $("timeline").scrollIntoView();
+  }
+  if (data.scenarios.length) drawScenarios(data, { $, el, svg, seconds, show });
 
   const order = { failed: 0, error: 0, xpassed: 1, passed: 2, xfailed: 3, skipped: 4 };
   let only = null;

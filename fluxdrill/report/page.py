@@ -5,35 +5,31 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from fluxdrill.report.journal import Entry, read_journal
-from fluxdrill.report.run import page_data
 
-
-def render(entries: Sequence[Entry]) -> str:
-    """Return the page of a run. The data is packed: the page unpacks it in the browser, without any library."""
-    data = page_data(entries)
+def render(data: Mapping[str, Any]) -> str:
+    """Return the page of a run from its `page_data`, which is packed: the page unpacks it, without any library."""
     packed = base64.b64encode(gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0)).decode()
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("page.html.j2"))
-    failures = [one for one in data["headlines"] if one["where"]]
-    named = len(failures) < len(data["headlines"])  # a rehearsal names its first blocker itself
+    failures = [one for one in data["headlines"] if one["where"] and not _of_scenario(one["where"], data)]
+    named = any(not one["where"] for one in data["headlines"])  # a rehearsal names its first blocker itself
     blocked = [graph for graph in data["graphs"] if graph["blockers"] and not named]
-    shown = {"data": data, "blocked": blocked, "failures": failures, "packed": packed}
-    return template.render(**shown, style=_asset("page.css"), script=_asset("page.js"))
+    tally = list(Counter(one["verdict"] for one in data["scenarios"]).items())
+    shown = {"tally": tally, "data": data, "blocked": blocked, "failures": failures, "packed": packed}
+    scripts = {"script": _asset("page.js"), "scenario_script": _asset("scenarios.js")}
+    return template.render(**shown, **scripts, style=_asset("page.css"))
 
 
-def write_page(journal: Path, page: Path) -> Path:
-    """Render `journal` (of a finished, killed or running run) to `page`. Raises UsageError where it is no journal."""
-    text = render(read_journal(journal))
-    partial = page.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(page)
-    return page
+def _of_scenario(test: str, data: Mapping[str, Any]) -> bool:
+    """Tell whether a test is a scenario file that the page shows as a scenario, with its objectives."""
+    file, _, name = test.partition("::")
+    return file.endswith((".yaml", ".yml")) and any(one["id"] == name for one in data["scenarios"])
 
 
 def _asset(name: str) -> str:

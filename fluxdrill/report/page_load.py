@@ -11,6 +11,7 @@ from fluxdrill.lab.bench import Figure, figure
 from fluxdrill.progress import Progress
 from fluxdrill.report.browser import Browser
 from fluxdrill.report.page import render
+from fluxdrill.report.run import page_data
 
 TESTS = 500
 TRANSITIONS = 10_000
@@ -48,7 +49,7 @@ def page_load(rounds: int, progress: Progress) -> dict[str, Figure]:
     interactions: list[float] = []
     with tempfile.TemporaryDirectory(prefix="fluxdrill-page-") as folder, Browser() as browser:
         page = Path(folder) / "index.html"
-        page.write_text(render(large_run(TESTS, TRANSITIONS)), encoding="utf-8")
+        page.write_text(render(page_data(large_run(TESTS, TRANSITIONS))), encoding="utf-8")
         browser.show(width=1280, height=860)
         for number in range(rounds):
             progress.update(f"page_load {number + 1}/{rounds}")

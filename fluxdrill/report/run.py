@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from fluxdrill.model.verdicts import Verdict
+from fluxdrill.report import scenario_data
 from fluxdrill.report.blocking import blockers, path_of
 from fluxdrill.report.graph import layout
 from fluxdrill.report.journal import Entry
@@ -22,11 +24,20 @@ class RunVerdict(StrEnum):
 
     HARNESS_ERROR = "harness-error"
     INTERRUPTED = "interrupted"
+    INVALID = "invalid"
     UNKNOWN = "unknown"
     DEVIATED = "deviated"
     BLOCKED = "blocked"
     NOTHING_RAN = "nothing ran"
     PASS = "pass"  # noqa: S105 - a verdict, not a password
+
+
+_OUTCOMES = {
+    "error": RunVerdict.HARNESS_ERROR,
+    "failed": RunVerdict.DEVIATED,
+    "xpassed": RunVerdict.DEVIATED,
+    "passed": RunVerdict.PASS,
+}
 
 
 @dataclass(slots=True)
@@ -55,16 +66,20 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
     tests = [_test(entry) for entry in by_type.get("test", [])]
     seconds = end.get("t") or max((float(entry.get("t", 0)) for entry in entries), default=0.0)
     objects = _objects(by_type.get("transition", []), strings)
-    disturbances = _spans(by_type.get("disturbance", []), seconds, key=("lab", "t", "what"))
+    told = scenario_data.scenarios(entries)
+    disturbances = _disturbances(by_type, told, seconds)
     return {
         "title": run.get("title", "Run"),
         "began": run.get("utc", ""),
         "seconds": seconds,
         "complete": bool(by_type.get("end")),
-        "verdict": str(verdict(tests, end, by_type)),
+        "verdict": str(verdict(tests, end, by_type, scenario_data.worst(told))),
         "counts": dict(Counter(test["outcome"] for test in tests)),
         "headlines": _headlines(tests, by_type),
         "tests": tests,
+        "scenarios": told,
+        "matrix": scenario_data.matrix(told),
+        "campaign": [_without_type(entry) for entry in by_type.get("campaign", [])],
         "labs": [_without_type(entry) for entry in by_type.get("lab", [])],
         "objects": objects,
         "gaps": _spans(by_type.get("gap", []), seconds, key=("lab", "t")),
@@ -78,19 +93,22 @@ def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def verdict(
-    tests: Sequence[Mapping[str, Any]], end: Mapping[str, Any], by_type: Mapping[str, list[Entry]]
+    tests: Sequence[Mapping[str, Any]],
+    end: Mapping[str, Any],
+    by_type: Mapping[str, list[Entry]],
+    scenarios: Verdict | None,
 ) -> RunVerdict:
     """Merge the outcomes of a run, worst first; a run that looked at nothing never passes."""
     if named := end.get("verdict"):
         return RunVerdict(named)
     if not end:
         return RunVerdict.INTERRUPTED
-    outcomes = {str(test["outcome"]) for test in tests}
-    if "error" in outcomes or by_type.get("internal-error"):
-        return RunVerdict.HARNESS_ERROR
-    if "failed" in outcomes or "xpassed" in outcomes:
-        return RunVerdict.DEVIATED
-    return RunVerdict.PASS if "passed" in outcomes else RunVerdict.NOTHING_RAN
+    found = {_OUTCOMES[outcome] for test in tests if (outcome := str(test["outcome"])) in _OUTCOMES}
+    if scenarios is not None:
+        found.add(RunVerdict(scenarios))
+    if by_type.get("internal-error"):
+        found.add(RunVerdict.HARNESS_ERROR)
+    return min(found, key=list(RunVerdict).index, default=RunVerdict.NOTHING_RAN)
 
 
 def _test(entry: Entry) -> dict[str, Any]:
@@ -144,6 +162,14 @@ def _spans(entries: Iterable[Entry], seconds: float, *, key: tuple[str, ...]) ->
         one = {**_without_type(entry), "end": seconds if end is None else end, "open": end is None}
         found[tuple(entry.get(name, "") for name in key)] = one
     return list(found.values())
+
+
+def _disturbances(by_type: Mapping[str, list[Entry]], told: Sequence[Mapping[str, Any]], seconds: float) -> list[Any]:
+    """Return what was done to the labs: the faults of scenarios, and what labs noted themselves beside those."""
+    noted = _spans(by_type.get("disturbance", []), seconds, key=("lab", "t", "what"))
+    bands = [band for one in told for band in one["bands"]]
+    faults = [{**one, "fault": True} for one in _spans(bands, seconds, key=("lab", "t", "what"))]
+    return [*faults, *(one for one in noted if not any(scenario_data.own_note(band, one) for band in bands))]
 
 
 def _graphs(

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from fluxdrill.faults.world import World
+from fluxdrill.flux.bootstrap import GIT_REPOSITORY
 from fluxdrill.flux.kinds import EVENT
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.discovery import GroupKind
@@ -155,6 +156,19 @@ def value_at(obj: KubeObject, path: str) -> Any:
     return value
 
 
+def _fetched(world: World, baseline: Baseline) -> Predicate:
+    """Events would tell it as well, but the API client drops them after 25 of one object."""
+
+    def judge(view: View) -> Verdict3:
+        found = value_at(view.get(GIT_REPOSITORY) or {}, "status.artifact.revision")
+        wanted = world.own_repository.revision
+        if found == wanted != baseline.revision:
+            return Verdict3.met(f"Flux has fetched {found}")
+        return Verdict3.not_yet(f"Flux has {found}, and Git {wanted}", GIT_REPOSITORY)
+
+    return Predicate(judge, frozenset([GIT_REPOSITORY]))
+
+
 def _event(wanted: EventIs, baseline: Baseline) -> Predicate:
     ref = wanted.object
 
@@ -178,6 +192,7 @@ def _event(wanted: EventIs, baseline: Baseline) -> Predicate:
 
 _BINDERS: Mapping[str, Binder] = {
     "converged": lambda _value, _world, _baseline, rendering: converged(rendering),
+    "fetched": lambda _value, world, baseline, _rendering: _fetched(world, baseline),
     "ready": lambda refs, *_: all_current(refs),
     "not_ready": _each(_not_ready),
     "condition": lambda wanted, *_: _condition(wanted),

@@ -86,6 +86,7 @@ class Check(OneOf):
     untouched: Refs = Field(default=(), description="Their UID and generation are those of the steady state.")
     field: FieldIs | None = None
     event: EventIs | None = None
+    fetched: bool = Field(default=False, description="Flux has fetched the newest commit, which is not the steady one.")
     silent: bool = Field(default=False, description="The API server gives no sign of life for a while.")
     at_head: Refs = Field(
         default=(), alias="at-head", description="Kustomizations that are Ready at the newest commit."
@@ -181,6 +182,7 @@ class Action(OneOf):
 
 _TEXTS = {
     "converged": "Git, Flux's inventory and the live objects agree at the newest commit",
+    "fetched": "Flux has fetched the commit made meanwhile",
     "silent": "the API server is silent",
     "ready": "{} ready",
     "not_ready": "{} not ready",
@@ -206,7 +208,7 @@ def check_text(check: Check) -> str:
             return f"{value.object} has {value.path} = {value.equals!r}"
         case "event":
             return f"an event {value.reason} is about {value.object}"
-        case "converged" | "silent":
+        case "converged" | "silent" | "fetched":
             return _TEXTS[check.verb]
         case verb:
             are = "is" if len(check.refs) == 1 else "are"

@@ -15,7 +15,7 @@ from fluxdrill.scenario.load import find, load_all
 from fluxdrill.scenario.plan import Plan, plan
 from fluxdrill.scenario.runner import Journal
 from fluxdrill.scenario.schema import Scenario
-from fluxdrill.scenario.session import Ended, run_scenario
+from fluxdrill.scenario.session import Ended, Witness, run_scenario
 from fluxdrill.scenario.worlds import Worlds, missing
 
 FOLDER = Path("scenarios")
@@ -67,19 +67,22 @@ def run_all(
     journal: Journal,
     *,
     progress: Progress,
+    witness: Witness | None = None,
     told: Callable[[Line], None] = lambda _: None,
     dry: bool = False,
 ) -> list[Line]:
     """Run plans one after the other; one that this machine cannot run is left out with the reason.
 
-    A `dry` run does all the reads up to the first fault, and no writes to anything that the repository holds.
+    `plans` is asked for the next one only when the one before has ended. A `dry` run does all the reads up to the first
+    fault, and no writes to anything that the repository holds.
     """
     lines: list[Line] = []
     for one in plans:
-        reason = missing(one.scenario)
         ended = None
-        if not reason:
-            ended = run_scenario(worlds.get(one.scenario), one, journal, progress=progress, dry=dry)
+        if reason := missing(one.scenario):
+            journal.tell("not-run", scenario=one.scenario.id, title=one.scenario.title, seed=one.seed, why=reason)
+        else:
+            ended = run_scenario(worlds.get(one.scenario), one, journal, progress=progress, witness=witness, dry=dry)
             worlds.done(one.scenario, clean=ended.clean)
         lines.append(Line(one, ended, reason or (ended.judgement.why if ended else "")))
         told(lines[-1])

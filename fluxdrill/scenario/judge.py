@@ -5,11 +5,11 @@ Every objective has a verdict of its own; the scenario's is the worst of them. A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fluxdrill.model.verdicts import Outcome, Verdict, merge
+from fluxdrill.model.verdicts import Verdict, merge
 from fluxdrill.scenario.measure import Sample, falls, of_lab, samples, span
 from fluxdrill.scenario.plan import Verb
 from fluxdrill.scenario.record import Facts, Record, Result
@@ -34,6 +34,8 @@ class Judgement:
     verdict: Verdict
     objectives: tuple[Objective, ...]
     samples: tuple[Sample, ...]
+    left: tuple[str, ...] = ()
+    """Objects of the repository that left Ready, or were deleted, while the fault lasted."""
 
     @property
     def why(self) -> str:
@@ -71,13 +73,12 @@ def judge(facts: Facts, records: Sequence[Record], entries: Iterable[Entry]) -> 
     judged = (_objective(name, verbs, rules, records) for name, verbs, rules in _OBJECTIVES)
     objectives = [one for one in judged if one is not None]
     measured = samples(facts, records, seen)
-    checks: tuple[Callable[[], Objective], ...] = (
-        lambda: _blast_radius(facts, records, seen),
-        lambda: _budgets(facts, records),
-    )
+    begin, end = span(records)
+    left = left_ready(facts, seen, begin, end)
     if any(record.verb is Verb.INJECT and record.result is Result.DONE for record in records):
-        objectives += [check() for check in checks]
-    return Judgement(facts, merge(one.verdict for one in objectives), tuple(objectives), measured)
+        objectives += [_blast_radius(facts, left, seen, begin, end), _budgets(facts, measured, end - begin)]
+    verdict = merge(one.verdict for one in objectives)
+    return Judgement(facts, verdict, tuple(objectives), measured, tuple(sorted(left)))
 
 
 def _objective(
@@ -108,26 +109,41 @@ def _verdict(record: Record, rules: Mapping[Result, Verdict]) -> Verdict:
             return rules[other]
 
 
-def _blast_radius(facts: Facts, records: Sequence[Record], entries: Sequence[Entry]) -> Objective:
+def _blast_radius(facts: Facts, left: set[str], entries: Sequence[Entry], begin: float, end: float) -> Objective:
     """Only what was declared may leave Ready while the fault lasts; a blind spot in the watch leaves it unknown."""
     name = "blast radius"
-    begin, end = span(records)
-    outside = sorted(left_ready(facts, entries, begin, end) - set(facts.affected))
-    if outside:
+    if outside := sorted(left - set(facts.affected)):
         return Objective(name, Verdict.DEVIATED, f"beyond what was declared, {', '.join(outside[:4])} left Ready")
-    blind = [
-        one
-        for one in entries
-        if one.get("type") in {"gap", "watch-loss"} and _of(one, facts) and begin <= one["t"] <= end
-    ]
+    own = [one for one in entries if _of(one, facts)]
+    blind = [one for one in _blind(own, begin, end) if not _declared(one, facts)]
     if blind and not facts.silences:
         return Objective(name, Verdict.UNKNOWN, f"the watch was blind: {blind[0].get('why', '')}")
     if not any(one.get("type") == "transition" and _of(one, facts) for one in entries):
         return Objective(name, Verdict.UNKNOWN, "the watch told of nothing at all")
-    inside = sorted(left_ready(facts, entries, begin, end) & set(facts.affected))
     return Objective(
-        name, Verdict.PASS, f"left Ready: {', '.join(inside) or 'nothing'}; declared: {len(facts.affected)}"
+        name, Verdict.PASS, f"left Ready: {', '.join(sorted(left)) or 'nothing'}; declared: {len(facts.affected)}"
     )
+
+
+def _blind(own: Iterable[Entry], begin: float, end: float) -> list[Entry]:
+    """Return when the watch saw nothing; a gap is told when it begins, and again as the same one when it ends."""
+    told = {(one["type"], one["t"]): one for one in own if one.get("type") in {"gap", "watch-loss"}}
+
+    def until(one: Entry) -> float:
+        last = one.get("end") if one["type"] == "gap" else one["t"]
+        return float("inf") if last is None else float(last)
+
+    return [one for one in told.values() if one["t"] <= end and until(one) >= begin]
+
+
+def _of(one: Entry, facts: Facts) -> bool:
+    return one.get("lab") == facts.lab
+
+
+def _declared(one: Entry, facts: Facts) -> bool:
+    """Tell whether a watch ended because a definition that was declared as affected is gone: that is no blindness."""
+    kinds = {ref for ref in facts.affected if ref.startswith("CustomResourceDefinition/")}
+    return one.get("why") == "the CRD was deleted" and bool(kinds)
 
 
 def left_ready(facts: Facts, entries: Iterable[Entry], begin: float, end: float) -> set[str]:
@@ -136,34 +152,18 @@ def left_ready(facts: Facts, entries: Iterable[Entry], begin: float, end: float)
     return {fall.object for fall in falls(of_lab(facts, entries)) if fall.object in scope and begin <= fall.t <= end}
 
 
-def _of(one: Entry, facts: Facts) -> bool:
-    return one.get("lab") == facts.lab
-
-
-def _budgets(facts: Facts, records: Sequence[Record]) -> Objective:
+def _budgets(facts: Facts, measured: Iterable[Sample], total: float) -> Objective:
     name = "budgets"
-    begin, end = span(records)
-    over = []
-    for cycle in sorted({record.cycle for record in records if record.cycle}):
-        own = [record for record in records if record.cycle == cycle]
-        start = (
-            _moment(own, Verb.OBSERVE) if facts.outcome == Outcome.SELF_HEALED else _moment(own, Verb.HEAL, Verb.MANUAL)
-        )
-        found = [record for record in own if record.verb is Verb.RECOVER and record.met is not None]
-        injected = max((one.ended for one in own if one.verb is Verb.INJECT), default=None)
-        sighted = [record.met for record in own if record.verb is Verb.SEE and record.met is not None]
-        if sighted and injected is not None and min(sighted) - injected > facts.detect:
-            over.append(f"first seen after {min(sighted) - injected:.1f} s, allowed are {facts.detect:g}")
-        if found and start is not None and (late := max(one.met or 0 for one in found) - start) > facts.recover:
-            over.append(f"recovered after {late:.1f} s, allowed are {facts.recover:g}")
-    if end - begin > facts.total:
-        over.append(f"{end - begin:.0f} s in all, allowed are {facts.total:g}")
+    words = {"detection": ("first seen", facts.detect), "recovery": ("recovered", facts.recover)}
+    over = [
+        f"{words[one.what][0]} after {one.seconds:.1f} s, allowed are {words[one.what][1]:g}"
+        for one in measured
+        if not one.object and one.seconds > words[one.what][1]
+    ]
+    if total > facts.total:
+        over.append(f"{total:.0f} s in all, allowed are {facts.total:g}")
     if over:
         return Objective(name, Verdict.DEVIATED, "; ".join(over))
     return Objective(
         name, Verdict.PASS, f"within detect {facts.detect:g} s, recover {facts.recover:g} s, total {facts.total:g} s"
     )
-
-
-def _moment(records: Sequence[Record], *verbs: Verb) -> float | None:
-    return max((record.ended for record in records if record.verb in verbs), default=None)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from fluxdrill.cluster.leases import _started as started_at
 from fluxdrill.cluster.leases import runtime_root
 from fluxdrill.errors import HarnessError
 from fluxdrill.faults.fault import Fault, State, Where
@@ -51,16 +51,30 @@ class Entry:
     where: str
     lab: str
     kubeconfig: str
+    host: str
     owner: int
     owner_started: float
+    """Seconds since boot: a pid alone may be reused."""
     life: str = Life.INTENDED
 
     @property
+    def here(self) -> bool:
+        """Whether it was made on this host."""
+        return self.host == socket.gethostname()
+
+    @property
     def orphaned(self) -> bool:
-        """Whether the process that made it is gone."""
-        with suppress(psutil.Error):
-            return psutil.Process(self.owner).create_time() != self.owner_started
-        return True
+        """Whether the process of this host that made it is gone."""
+        return started_at(self.owner) != self.owner_started
+
+    @classmethod
+    def of(cls, text: str) -> Entry:
+        """Read one; raises ValueError for what is no entry. What a newer version wrote beside is left out."""
+        document = json.loads(text)
+        try:
+            return cls(**{field.name: document[field.name] for field in fields(cls)})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is no entry of a ledger: {error}") from None
 
 
 def ledgers() -> Path:
@@ -84,7 +98,6 @@ class Ledger:
 
     def intend(self, fault: Fault[Any], state: State) -> Entry:
         """Note a fault before it is injected; raises HarnessError where it cannot be noted, and then nothing may be broken."""
-        me = psutil.Process()
         entry = Entry(
             id=f"intent-{secrets.token_hex(4)}",
             scenario=self._scenario,
@@ -94,12 +107,17 @@ class Ledger:
             where=str(fault.where),
             lab=self._lab,
             kubeconfig=self._kubeconfig,
-            owner=me.pid,
-            owner_started=me.create_time(),
+            host=socket.gethostname(),
+            owner=os.getpid(),
+            owner_started=started_at(os.getpid()) or 0.0,
         )
         self._write(entry)
         if fault.where is Where.CLUSTER:
-            mirror(self._api, entry)
+            try:
+                mirror(self._api, entry)
+            except HarnessError:
+                self._withdraw(entry)
+                raise
         return entry
 
     def injected(self, entry: Entry) -> Entry:
@@ -117,9 +135,15 @@ class Ledger:
         if not self.open:
             self.path.unlink(missing_ok=True)
 
+    def _withdraw(self, entry: Entry) -> None:
+        """Take back what could not be noted in the cluster: nothing was broken. No answer may still mean a note."""
+        with suppress(KubeError):
+            forget(self._api, entry)
+        self._write(replace(entry, life=Life.HEALED))
+
     def _write(self, entry: Entry) -> Entry:
-        self._entries[entry.id] = entry
         append(self.path, entry)
+        self._entries[entry.id] = entry
         return entry
 
 
@@ -127,8 +151,10 @@ def append(path: Path, entry: Entry) -> None:
     """Append one line and have it on the disk before this returns; raises HarnessError where that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+        with path.open("a+b") as file:
+            # a kill may have cut the last line short: what comes now must not be lost with it
+            torn = file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+            file.write((b"\n" if torn else b"") + json.dumps(asdict(entry)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -138,12 +164,19 @@ def append(path: Path, entry: Entry) -> None:
 
 
 def read(path: Path) -> list[Entry]:
-    """Return the newest state of every entry in a ledger; a last line that a kill cut short is left out."""
+    """Return the newest state of every entry in a ledger; a line that a kill cut short is left out.
+
+    Raises HarnessError for a whole line that is no entry: it may be an open fault.
+    """
     entries: dict[str, Entry] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, TypeError):
-            entry = Entry(**json.loads(line))
-            entries[entry.id] = entry
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.endswith("}"):
+            continue
+        try:
+            entry = Entry.of(line)
+        except ValueError as error:
+            raise HarnessError(f"{path}:{number}: {error}.", hint="Use the version that wrote it.") from None
+        entries[entry.id] = entry
     return list(entries.values())
 
 
@@ -170,9 +203,14 @@ def mirror(api: Api, entry: Entry) -> None:
 
 
 def mirrored(api: Api) -> list[Entry]:
-    """Return what the cluster says is open."""
+    """Return what the cluster says is open; raises HarnessError for a note that cannot be read."""
     notes = api.list(api.resource("", "ConfigMap"), namespace=NAMESPACE, label_selector=f"{LABEL}=open").items
-    return [Entry(**json.loads(note["data"]["entry"])) for note in notes]
+    try:
+        return [Entry.of((note.get("data") or {}).get("entry", "null")) for note in notes]
+    except ValueError as error:
+        raise HarnessError(
+            f"A note in namespace {NAMESPACE} cannot be read: {error}.", hint="Use the version that wrote it."
+        ) from None
 
 
 def forget(api: Api, entry: Entry) -> None:

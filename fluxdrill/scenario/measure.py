@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fluxdrill.model.critical_path import Link, Span, critical_path
 from fluxdrill.model.verdicts import Outcome
 from fluxdrill.scenario.plan import Verb
 from fluxdrill.scenario.record import Facts, Record
@@ -104,7 +105,7 @@ def samples(facts: Facts, records: Sequence[Record], entries: Sequence[Entry]) -
     or its cause was taken away (recovered, stuck). Recovery is taken when the object was last seen to become ready.
     """
     found: list[Sample] = []
-    for cycle in sorted({record.cycle for record in records if record.cycle}):
+    for cycle in cycles(records):
         own = [record for record in records if record.cycle == cycle]
         found += _whole(facts, cycle, own)
         found += _objects(facts, cycle, own, entries)
@@ -141,6 +142,36 @@ def _objects(facts: Facts, cycle: int, records: Sequence[Record], entries: Seque
         yield Sample("detection", ref, cycle, _seconds(injected, own[0].t))
         if (back := own[-1].until) is not None and back <= end:
             yield Sample("recovery", ref, cycle, _seconds(start, back))
+
+
+def cycles(records: Iterable[Record]) -> list[int]:
+    """Return the numbers of the fault cycles."""
+    return sorted({record.cycle for record in records if record.cycle})
+
+
+def recovery_path(
+    facts: Facts, records: Sequence[Record], entries: Iterable[Entry], waits_for: Mapping[str, Sequence[str]]
+) -> tuple[Link[str], ...]:
+    """Return which of Flux's own objects made the recovery of one cycle late, along what they wait for, first link first.
+
+    An object counts from the beginning of the recovery to the last moment at which it became Ready, or Ready at another
+    revision. Empty where nothing recovered, or nothing changed meanwhile.
+    """
+    start = start_of_recovery(facts, records)
+    end = max((one.met for one in records if one.verb is Verb.RECOVER and one.met is not None), default=None)
+    if start is None or end is None:
+        return ()
+    spans: dict[str, Span] = {}
+    last: dict[str, tuple[bool, object]] = {}
+    for one in of_lab(facts, entries):
+        name, at = str(one["object"]), float(one["t"])
+        if name not in waits_for or at > end:
+            continue
+        now = (str(one.get("status")) in {"True", "Current"} and one.get("change") != "deleted", one.get("revision"))
+        if at > start and now != last.get(name):
+            spans[name] = Span(start, at if now[0] else None)
+        last[name] = now
+    return critical_path(spans, waits_for, end=end)
 
 
 def of_lab(facts: Facts, entries: Iterable[Entry]) -> list[Entry]:

@@ -82,10 +82,10 @@ def plan(scenario: Scenario, seed: int) -> Plan:
 
 
 def _lines(scenario: Scenario, chance: random.Random, faults: list[Fault[Any]]) -> Iterator[_Line]:
-    for action in scenario.arrange:
-        yield Verb.ARRANGE, action.text, 0, action, -1
-    for check in scenario.steady:
-        yield Verb.STEADY, check.text, 0, check, -1
+    if scenario.arrange:
+        yield from _checks(Verb.STEADY, scenario.steady, 0)
+        yield from _actions(Verb.ARRANGE, scenario.arrange, 0)
+    yield from _checks(Verb.STEADY, scenario.steady, 0)
     groups = [scenario.faults] if scenario.order is Order.TOGETHER else [(use,) for use in scenario.faults]
     cycle = 0
     for _ in range(scenario.repeat):

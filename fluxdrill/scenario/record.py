@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +61,21 @@ class Facts:
     total: float
     faults: tuple[str, ...]
     lab: str
+    uncompared: tuple[str, ...] = ()
+    """Objects whose fields were not compared with Git, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a scenario in a journal. `facts` is None where it never ended, `told` the verdict that it got then."""
+
+    scenario: str
+    facts: Facts | None
+    records: tuple[Record, ...]
+    told: Mapping[str, Any] | None = None
+    waits_for: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Flux's own objects, with what must be Ready before each."""
+    evidence: tuple[Mapping[str, Any], ...] = ()
 
 
 def record_entry(record: Record) -> dict[str, Any]:
@@ -68,30 +83,58 @@ def record_entry(record: Record) -> dict[str, Any]:
     return {**asdict(record), "verb": str(record.verb), "result": str(record.result)}
 
 
-def read_records(entries: Iterable[Mapping[str, Any]], scenario: str) -> list[Record]:
-    """Return the records of one scenario from a journal."""
-    names = Record.__dataclass_fields__
-    return [
-        Record(
-            **{
-                **{k: v for k, v in one.items() if k in names},
-                "verb": Verb(one["verb"]),
-                "result": Result(one["result"]),
-            }
-        )
-        for one in entries
-        if one.get("type") == "step" and one.get("scenario") == scenario
-    ]
+def read_runs(entries: Iterable[Mapping[str, Any]]) -> list[Run]:
+    """Return every run of a scenario in a journal, in the order in which they ended; the same one may have run twice.
 
-
-def read_facts(entries: Iterable[Mapping[str, Any]]) -> list[Facts]:
-    """Return the scenarios of a journal."""
-    names = Facts.__dataclass_fields__
-    found = []
+    What a kill cut short stands last, without facts.
+    """
+    ended: list[Run] = []
+    going: dict[str, Run] = {}
     for one in entries:
-        if one.get("type") == "scenario":
-            fields: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in one.items() if key in names
-            }
-            found.append(Facts(**fields))
-    return found
+        name = str(one.get("id") if one.get("type") == "scenario" else one.get("scenario", ""))
+        run = going.get(name, Run(name, None, ()))
+        match one.get("type"):
+            case "scenario-begun":
+                going[name] = run
+            case "step":
+                going[name] = replace(run, records=(*run.records, _record(one)))
+            case "evidence":
+                _to_its_run(ended, going, name, one)
+            case "scenario":
+                going.pop(name, None)
+                ended.append(replace(run, facts=_facts(one), waits_for=one.get("waits_for") or {}))
+            case "verdict":
+                _say(ended, name, one)
+    return [*ended, *going.values()]
+
+
+def _to_its_run(ended: list[Run], going: dict[str, Run], name: str, one: Mapping[str, Any]) -> None:
+    """Add evidence to a run that goes on, or that has just ended."""
+    if name in going:
+        going[name] = replace(going[name], evidence=(*going[name].evidence, one))
+    elif (last := _last(ended, name)) is not None:
+        ended[last] = replace(ended[last], evidence=(*ended[last].evidence, one))
+
+
+def _say(ended: list[Run], name: str, one: Mapping[str, Any]) -> None:
+    last = _last(ended, name)
+    if last is not None and ended[last].told is None:
+        ended[last] = replace(ended[last], told=one)
+
+
+def _last(ended: Sequence[Run], name: str) -> int | None:
+    return next((n for n in range(len(ended) - 1, -1, -1) if ended[n].scenario == name), None)
+
+
+def _record(one: Mapping[str, Any]) -> Record:
+    known = {key: value for key, value in one.items() if key in Record.__dataclass_fields__}
+    return Record(**{**known, "verb": Verb(one["verb"]), "result": Result(one["result"])})
+
+
+def _facts(one: Mapping[str, Any]) -> Facts:
+    known: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in one.items()
+        if key in Facts.__dataclass_fields__
+    }
+    return Facts(**known)

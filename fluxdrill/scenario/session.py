@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 from fluxdrill.faults.world import World, require_marker
+from fluxdrill.model.clock import Instant
+from fluxdrill.model.records import transition_fields
 from fluxdrill.model.verdicts import Verdict
 from fluxdrill.progress import Progress
+from fluxdrill.scenario.dependencies import waits_for
 from fluxdrill.scenario.judge import Judgement, judge
 from fluxdrill.scenario.ledger import Ledger
 from fluxdrill.scenario.plan import Plan
+from fluxdrill.scenario.record import Result
 from fluxdrill.scenario.runner import Journal, Runner
 
 Entry = Mapping[str, Any]
@@ -31,8 +35,21 @@ class Ended:
         return not self.dirty and self.judgement.verdict is Verdict.PASS
 
 
+class Witness(Protocol):
+    """Called once, at the moment at which a scenario begins to fail: before anything is healed or torn down."""
+
+    def __call__(self, world: World, *, scenario: str, why: str, since: Instant) -> None:
+        """Write down what the world looks like; `since` is when the scenario began."""
+
+
 def run_scenario(
-    world: World, plan: Plan, journal: Journal, *, progress: Progress | None = None, dry: bool = False
+    world: World,
+    plan: Plan,
+    journal: Journal,
+    *,
+    progress: Progress | None = None,
+    witness: Witness | None = None,
+    dry: bool = False,
 ) -> Ended:
     """Run `plan` and judge it; raises RefusedError where the cluster is no lab of ours.
 
@@ -41,33 +58,59 @@ def run_scenario(
     lab = require_marker(world.api)
     kubeconfig = str(world.lab.kubeconfig) if world.lab is not None else ""
     ledger = Ledger(world.api, scenario=plan.scenario.id, lab=lab, kubeconfig=kubeconfig)
-    runner = Runner(world, plan, ledger, journal, progress=progress, dry=dry)
+    watched = _Watched(world, journal, plan.scenario.id, None if dry else witness)
+    runner = Runner(world, plan, ledger, watched, progress=progress, dry=dry)
+    journal.tell("scenario-begun", scenario=plan.scenario.id, title=plan.scenario.title, seed=plan.seed, lab=lab)
     try:
         records = runner.run()
     finally:
         ledger.close()
-        facts = runner.facts()
-        journal.tell("scenario", **asdict(facts))
-    entries = list(seen(world, journal, facts.lab))
-    judgement = judge(facts, records, entries)
+        links = waits_for(world.store.view())
+        known = runner.facts()
+        # what bootstrapped Flux is in no tree of the repository, and must not leave Ready undeclared either
+        facts = replace(known, scope=tuple(sorted({*known.scope, *links})))
+        journal.tell("scenario", **asdict(facts), waits_for=links)
+    judgement = judge(facts, records, list(seen(world, journal, facts.lab)))
     tell(journal, judgement)
+    if judgement.verdict is not Verdict.PASS:
+        watched.fail(judgement.why)
     return Ended(plan, judgement, runner.dirty)
 
 
-def seen(world: World, journal: Journal, lab: str) -> list[Entry]:
-    """Return what the watch saw, in the journal's own form and time."""
-    from fluxdrill.report.journal import transition_fields  # noqa: PLC0415
+class _Watched:
+    """A journal that calls the witness at the first step that does not end well."""
 
+    def __init__(self, world: World, journal: Journal, scenario: str, witness: Witness | None) -> None:
+        self._world, self._journal, self._scenario, self._witness = world, journal, scenario, witness
+        self._since = world.store.clock.now()
+
+    def tell(self, type: str, /, *, at: Instant | None = None, **fields: Any) -> None:  # noqa: A002
+        """Append an entry."""
+        self._journal.tell(type, at=at, **fields)
+        if type == "step" and fields["result"] not in {Result.DONE, Result.SKIPPED}:
+            self.fail(f"{fields['text']}: {fields['why']}")
+
+    def seconds(self, at: Instant) -> float:
+        """Return the seconds of a moment since the run began."""
+        return self._journal.seconds(at)
+
+    def fail(self, why: str) -> None:
+        """Call the witness, unless it was called already."""
+        witness, self._witness = self._witness, None
+        if witness is not None:
+            witness(self._world, scenario=self._scenario, why=why, since=self._since)
+
+
+def seen(world: World, journal: Journal, lab: str) -> Iterator[Entry]:
+    """Yield what the watch saw, in the journal's own form and time."""
     timeline = world.store.timeline
-    found: list[Entry] = [
-        {"type": "transition", "t": journal.seconds(one.at), "lab": lab, **transition_fields(one)}
-        for one in timeline.transitions
-    ]
-    found += [{"type": "gap", "t": journal.seconds(one.start), "lab": lab, "why": one.why} for one in timeline.gaps]
-    found += [
-        {"type": "watch-loss", "t": journal.seconds(one.at), "lab": lab, "why": one.why} for one in timeline.losses
-    ]
-    return found
+    for move in timeline.transitions:
+        yield {"type": "transition", "t": journal.seconds(move.at), "lab": lab, **transition_fields(move)}
+    for gap in timeline.gaps:
+        end = journal.seconds(gap.end) if gap.end is not None else None
+        yield {"type": "gap", "t": journal.seconds(gap.start), "lab": lab, "why": gap.why, "end": end}
+    for loss in timeline.losses:
+        yield {"type": "watch-loss", "t": journal.seconds(loss.at), "lab": lab, "why": loss.why}
 
 
 def tell(journal: Journal, judgement: Judgement) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from fluxdrill.report.browser import Browser
 from fluxdrill.report.page import render
+from fluxdrill.report.run import page_data
 from tests.report.entries import Entry, case, disturbance, graph, run, transition, wait
 
 LOOKS = {
@@ -87,7 +88,9 @@ STATES = ("ready", "failing", "blocked", "ready")
 
 def written(entries: list[Entry], folder: Path, *, style: str = "") -> Path:
     """Write the page; `style` is added to its own, for the controls."""
-    (folder / "index.html").write_text(render(entries).replace("</style>", f"{style}</style>"), encoding="utf-8")
+    (folder / "index.html").write_text(
+        render(page_data(entries)).replace("</style>", f"{style}</style>"), encoding="utf-8"
+    )
     return folder / "index.html"
 
 

@@ -12,6 +12,7 @@ from fluxdrill.cli import run as command
 from fluxdrill.report.browser import Browser
 from fluxdrill.report.page import render
 from fluxdrill.report.page_load import large_run
+from fluxdrill.report.run import page_data
 from tests.report.entries import case, run, transition
 
 
@@ -39,7 +40,7 @@ def test_a_failed_run_shows_verdict_headline_rows_and_tests_without_a_console_er
     entries = run(
         transition(1, "K/n/a", "False"), graph, case("suites/t.py::test_x", "failed", message="Not met.\nBlocking")
     )
-    page, console = opened(browser, render(entries), tmp_path)
+    page, console = opened(browser, render(page_data(entries)), tmp_path)
     assert 'data-ready="true"' in page
     assert console == []
     for shown in ("deviated", "Not met.", "K/n/a", "suites/t.py::test_x", "<path"):
@@ -47,7 +48,7 @@ def test_a_failed_run_shows_verdict_headline_rows_and_tests_without_a_console_er
 
 
 def test_a_broken_script_would_be_noticed(browser: Browser, tmp_path: Path) -> None:
-    broken = render(run(case("t"))).replace("JSON.parse", "JSON.gone")
+    broken = render(page_data(run(case("t")))).replace("JSON.parse", "JSON.gone")
     page, console = opened(browser, broken, tmp_path, complete=False)
     assert 'data-ready="true"' not in page
     assert console
@@ -56,27 +57,27 @@ def test_a_broken_script_would_be_noticed(browser: Browser, tmp_path: Path) -> N
 def test_text_of_a_cluster_is_shown_and_never_run(browser: Browser, tmp_path: Path) -> None:
     evil = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
     entries = run(transition(1, f"K/n/{evil}", "False", message=evil), case(evil, "failed", message=evil))
-    page, console = opened(browser, render(entries), tmp_path)
+    page, console = opened(browser, render(page_data(entries)), tmp_path)
     assert console == []
     assert "<title>owned" not in page
     assert "<img" not in page
 
 
 def test_the_page_names_no_address_and_forbids_the_browser_to_fetch() -> None:
-    page = render(run(case("t")))
+    page = render(page_data(run(case("t"))))
     assert "default-src 'none'" in page
     assert re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:)", page) == []
 
 
 def test_a_run_of_500_tests_and_10000_transitions_stays_below_5_megabytes(browser: Browser, tmp_path: Path) -> None:
-    html = render(large_run(500, 10_000))
+    html = render(page_data(large_run(500, 10_000)))
     assert len(html.encode()) < 5_000_000
     page, console = opened(browser, html, tmp_path)
     assert ('data-ready="true"' in page, console) == (True, [])
 
 
 def test_a_run_that_was_killed_says_so(browser: Browser, tmp_path: Path) -> None:
-    page, _ = opened(browser, render(run(case("t"), ended=False)), tmp_path)
+    page, _ = opened(browser, render(page_data(run(case("t"), ended=False))), tmp_path)
     assert "did not end in order" in page
 
 

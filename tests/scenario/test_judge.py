@@ -11,7 +11,7 @@ from fluxdrill.model.verdicts import Verdict, merge
 from fluxdrill.scenario.judge import judge
 from fluxdrill.scenario.measure import falls, samples, spread
 from fluxdrill.scenario.plan import Verb
-from fluxdrill.scenario.record import Facts, Record, Result, read_facts, read_records, record_entry
+from fluxdrill.scenario.record import Facts, Record, Result, read_runs, record_entry
 
 FACTS = Facts(
     id="sample",
@@ -206,12 +206,42 @@ def test_a_percentile_needs_twenty_samples() -> None:
         spread([])
 
 
-def test_an_old_journal_gives_the_records_back() -> None:
+def journal_of(records: Any, *, name: str = "sample") -> Any:
+    """Return the entries of one run of a scenario, as a session writes them."""
+    steps = [{"type": "step", "scenario": name, "lab": "lab-1", "t": 1, **record_entry(one)} for one in records]
+    return [*steps, {"type": "scenario", "t": 0, **asdict(replace(FACTS, id=name))}]
+
+
+def test_an_old_journal_gives_facts_and_records_back() -> None:
     records = in_cycle(course())
-    entries = [{"type": "step", "scenario": "sample", "lab": "lab-1", "t": 1, **record_entry(one)} for one in records]
-    assert read_records(entries, "sample") == records
-    assert read_records(entries, "another") == []
+    (run,) = read_runs(journal_of(records))
+    assert (run.facts, list(run.records)) == (FACTS, records)
 
 
-def test_an_old_journal_gives_the_facts_back() -> None:
-    assert read_facts([{"type": "scenario", "t": 0, **asdict(FACTS)}]) == [FACTS]
+def test_two_runs_of_one_scenario_and_those_of_another_are_kept_apart() -> None:
+    records = in_cycle(course())
+    told = {"type": "verdict", "scenario": "sample", "verdict": "pass"}
+    entries = [*journal_of(records), *journal_of(records[:3], name="other"), told, *journal_of(records[:2])]
+    assert [(run.scenario, len(run.records), run.told) for run in read_runs(entries)] == [
+        ("sample", len(records), told), ("other", 3, None), ("sample", 2, None)
+    ]  # fmt: skip
+
+
+def test_a_run_that_was_killed_has_steps_and_no_facts() -> None:
+    (run,) = read_runs(journal_of(in_cycle(course()))[:4])
+    assert (run.facts, len(run.records)) == (None, 4)
+
+
+def test_evidence_belongs_to_the_run_that_goes_on_or_has_just_ended() -> None:
+    begun = {"type": "scenario-begun", "scenario": "sample"}
+    one, two = ({"type": "evidence", "scenario": "sample", "why": why} for why in ("step", "verdict"))
+    entries = journal_of(in_cycle(course()))
+    found = read_runs([begun, one, *entries, two, begun, *entries])
+    assert [run.evidence for run in found] == [(one, two), ()]
+
+
+def test_a_gap_that_began_before_the_fault_and_reaches_into_it_counts_and_one_that_was_over_does_not() -> None:
+    gap = {"type": "gap", "lab": "lab-1", "t": 1.0, "why": "refused", "end": None}
+    assert verdict(entries=[*ENTRIES, gap]) is Verdict.UNKNOWN
+    assert verdict(entries=[*ENTRIES, gap, {**gap, "end": 3.0}]) is Verdict.UNKNOWN
+    assert verdict(entries=[*ENTRIES, gap, {**gap, "end": 1.5}]) is Verdict.PASS

@@ -1,0 +1,20 @@
+"""What every report says of how a run was done: versions, the machine, and what was simulated."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import fluxdrill
+from fluxdrill.toolchain.catalog import BINARIES
+
+
+def run_facts() -> dict[str, Any]:
+    """Return them as plain data."""
+    return {
+        "fluxdrill": fluxdrill.version(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "simulated": ["pods and their node (kwok)", "volumes"],
+        "versions": {one.name: one.version for one in BINARIES},
+    }
