@@ -130,13 +130,15 @@ def _whole(facts: Facts, cycle: int, records: Sequence[Record]) -> Iterable[Samp
 
 
 def _objects(facts: Facts, cycle: int, records: Sequence[Record], entries: Sequence[Entry]) -> Iterable[Sample]:
-    injected = max((one.ended for one in records if one.verb is Verb.INJECT), default=None)
+    injections = [one for one in records if one.verb is Verb.INJECT]
     end = max((one.ended for one in records if one.verb is Verb.RECOVER), default=None)
     start = start_of_recovery(facts, records)
-    if injected is None or end is None or start is None:
+    if not injections or end is None or start is None:
         return
+    # the watch may tell of the effect before the call that caused it returns
+    begin, injected = min(one.started for one in injections), max(one.ended for one in injections)
     for ref in facts.affected:
-        own = [fall for fall in falls(of_lab(facts, entries)) if fall.object == ref and injected <= fall.t <= end]
+        own = [fall for fall in falls(of_lab(facts, entries)) if fall.object == ref and begin <= fall.t <= end]
         if not own:
             continue
         yield Sample("detection", ref, cycle, _seconds(injected, own[0].t))

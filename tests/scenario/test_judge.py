@@ -245,3 +245,8 @@ def test_a_gap_that_began_before_the_fault_and_reaches_into_it_counts_and_one_th
     assert verdict(entries=[*ENTRIES, gap]) is Verdict.UNKNOWN
     assert verdict(entries=[*ENTRIES, gap, {**gap, "end": 3.0}]) is Verdict.UNKNOWN
     assert verdict(entries=[*ENTRIES, gap, {**gap, "end": 1.5}]) is Verdict.PASS
+
+
+def test_an_effect_that_was_seen_before_the_injection_returned_counts() -> None:
+    found = samples(FACTS, in_cycle(course()), [{**TRANSITION, "t": 2.2}, BACK])
+    assert {(one.what, one.seconds) for one in found if one.object} == {("detection", 0.0), ("recovery", 6.0)}
