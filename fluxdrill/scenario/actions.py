@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from fluxdrill.errors import UsageError
 from fluxdrill.faults.world import World
 from fluxdrill.flux.bootstrap import GIT_REPOSITORY
 from fluxdrill.flux.operations import request, resume, suspend
@@ -66,11 +67,20 @@ def _patch(world: World, value: Patch, baseline: Baseline, arranged: Arranged | 
     world.api.patch(value.object, value.merge, subresource=value.subresource, field_manager=PERSON)
 
 
+def _restart(world: World, value: Iterable[str], *_: object) -> None:
+    known = world.own_lab.processes
+    if unknown := sorted(set(value) - known.keys()):
+        raise UsageError(f"The lab has no program {unknown[0]}.", hint=f"It has: {', '.join(sorted(known))}.")
+    for name in value:
+        known[name].restart()
+
+
 _DOERS: Mapping[str, Callable[[World, Any, Baseline, Arranged | None], object]] = {
     "commit": _commit,
     "revert": _revert,
     "apply": _apply,
     "patch": _patch,
+    "restart": _restart,
     "delete": lambda world, ref, *_: world.api.delete(ref),
     "reconcile": lambda world, ref, *_: request(world.api, ref),
     "suspend": lambda world, ref, *_: suspend(world.api, ref),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -154,6 +154,7 @@ class Action(OneOf):
     apply: Mapping[str, Any] | None = None
     suspend: Ref | None = None
     resume: Ref | None = None
+    restart: tuple[str, ...] = Field(default=(), description="Programs of the lab to restart in order, by name.")
     expect: Check | None = Field(default=None, description="Wait here until this holds.")
 
     @classmethod
@@ -165,21 +166,17 @@ class Action(OneOf):
     def text(self) -> str:
         """It as a plan's line."""
         value = getattr(self, self.verb)
-        match self.verb:
-            case "commit":
-                return f"commit {value.message!r} ({len(value.files)} files)"
-            case "revert":
-                return "commit the steady state's tree again"
-            case "patch":
-                return f"patch {value.object}"
-            case "apply":
-                return f"apply {value.get('kind')}/{(value.get('metadata') or {}).get('name')}"
-            case "expect":
-                return f"wait until {value.text}"
-            case verb:
-                return f"{verb} {value}"
+        return _ACTIONS[self.verb](value) if self.verb in _ACTIONS else f"{self.verb} {value}"
 
 
+_ACTIONS: Mapping[str, Callable[[Any], str]] = {
+    "commit": lambda value: f"commit {value.message!r} ({len(value.files)} files)",
+    "revert": lambda _: "commit the steady state's tree again",
+    "patch": lambda value: f"patch {value.object}",
+    "apply": lambda value: f"apply {value.get('kind')}/{(value.get('metadata') or {}).get('name')}",
+    "restart": lambda value: f"restart {', '.join(value)}",
+    "expect": lambda value: f"wait until {value.text}",
+}
 _TEXTS = {
     "converged": "Git, Flux's inventory and the live objects agree at the newest commit",
     "fetched": "Flux has fetched the commit made meanwhile",

@@ -141,9 +141,10 @@ def _of(one: Entry, facts: Facts) -> bool:
 
 
 def _declared(one: Entry, facts: Facts) -> bool:
-    """Tell whether a watch ended because a definition that was declared as affected is gone: that is no blindness."""
-    kinds = {ref for ref in facts.affected if ref.startswith("CustomResourceDefinition/")}
-    return one.get("why") == "the CRD was deleted" and bool(kinds)
+    """Tell whether a watch was lost because its kind's definition, declared as affected, is gone: no blindness."""
+    head = "CustomResourceDefinition/"
+    groups = {ref.removeprefix(head).partition(".")[2] for ref in facts.affected if ref.startswith(head)}
+    return one.get("type") == "watch-loss" and str(one.get("what", "")).partition(".")[2] in groups
 
 
 def left_ready(facts: Facts, entries: Iterable[Entry], begin: float, end: float) -> set[str]:

@@ -170,10 +170,10 @@ def read(path: Path) -> list[Entry]:
     """
     entries: dict[str, Entry] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.endswith("}"):
-            continue
         try:
             entry = Entry.of(line)
+        except json.JSONDecodeError:
+            continue
         except ValueError as error:
             raise HarnessError(f"{path}:{number}: {error}.", hint="Use the version that wrote it.") from None
         entries[entry.id] = entry

@@ -110,7 +110,7 @@ def seen(world: World, journal: Journal, lab: str) -> Iterator[Entry]:
         end = journal.seconds(gap.end) if gap.end is not None else None
         yield {"type": "gap", "t": journal.seconds(gap.start), "lab": lab, "why": gap.why, "end": end}
     for loss in timeline.losses:
-        yield {"type": "watch-loss", "t": journal.seconds(loss.at), "lab": lab, "why": loss.why}
+        yield {"type": "watch-loss", "t": journal.seconds(loss.at), "lab": lab, "what": loss.what, "why": loss.why}
 
 
 def tell(journal: Journal, judgement: Judgement) -> None:

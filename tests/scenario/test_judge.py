@@ -250,3 +250,11 @@ def test_a_gap_that_began_before_the_fault_and_reaches_into_it_counts_and_one_th
 def test_an_effect_that_was_seen_before_the_injection_returned_counts() -> None:
     found = samples(FACTS, in_cycle(course()), [{**TRANSITION, "t": 2.2}, BACK])
     assert {(one.what, one.seconds) for one in found if one.object} == {("detection", 0.0), ("recovery", 6.0)}
+
+
+def test_a_watch_that_ended_with_its_declared_definition_is_no_blindness() -> None:
+    facts = replace(FACTS, affected=(*FACTS.affected, "CustomResourceDefinition/widgets.fleet.fluxdrill.dev"))
+    lost = {"type": "watch-loss", "lab": "lab-1", "t": 4.0, "what": "Widget.fleet.fluxdrill.dev", "why": "404"}
+    assert verdict(facts=facts, entries=[*ENTRIES, lost]) is Verdict.PASS
+    assert verdict(facts=facts, entries=[*ENTRIES, {**lost, "what": "Gadget.other.dev"}]) is Verdict.UNKNOWN
+    assert verdict(entries=[*ENTRIES, lost]) is Verdict.UNKNOWN
