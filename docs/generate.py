@@ -1,4 +1,4 @@
-"""Write docs/coverage.md and docs/facts.md: `python -m docs.generate [RUN ...]`, from the repository's root.
+"""Write docs/coverage.md, docs/facts.md and docs/catalogue.md: `python -m docs.generate [RUN ...]`, from the repository's root.
 
 The ids come from the facts beside this repository, or where they are not there from the pages as they stand; what a
 test says of itself comes from its source, so that nothing is collected or started; verdicts come from the runs named
@@ -14,10 +14,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fluxdrill.report.journal import read_journal
+from fluxdrill.scenario.measure import spread
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = ROOT.parent / "shared" / "facts"
@@ -27,7 +29,9 @@ ID = re.compile(r"\b([SCIH])-?([0-9]{2})\b")
 RANGE = re.compile(r"\b([SCIH])-?([0-9]{2}) to [SCIH]?-?([0-9]{2})\b")
 LEADING = re.compile(r"(?:[SCIH]-?[0-9]{2}\b[^:]*):")
 """A docstring states its ids before its first colon: `S01, S06 to S08: ...`, `S12, corrected: ...`."""
-NOTHING = {"coverage": "not covered", "facts": "open"}
+NOTHING = {"coverage": "not covered", "facts": "open", "catalogue": "no scenario"}
+OUTCOMES = {"pass": "passed", "deviated": "failed"}
+"""How a scenario's verdict is written where tests are listed; every other one is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Stated:
     statement: str
     ids: tuple[str, ...]
     proves: tuple[tuple[str, str], ...] = ()
+    scenario: str = ""
+    """The id of a scenario."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def rows_of(page: str) -> list[Row]:
     """Read the rows of a page that `write` made."""
     cells = (re.split(r"(?<!\\)\|", line)[1:-1] for line in page.splitlines() if line.startswith("| "))
     texts = ([cell.strip().replace("\\|", "|") for cell in row] for row in cells)
-    return [Row(*row) for row in texts if len(row) == 4 and row[0] not in ("id", "fact")]
+    return [Row(*row) for row in texts if len(row) == 4 and row[0] not in ("id", "fact", "case")]
 
 
 def plain(found: str) -> str:
@@ -110,7 +116,8 @@ def stated_in(root: Path) -> Iterator[Stated]:
         if re.search(r"^kind: Scenario$", text, re.MULTILINE):
             document = yaml.safe_load(text)
             ids = tuple(sorted(map(plain, map(str, document.get("proves") or ()))))
-            yield Stated(path.relative_to(root).as_posix(), str(document.get("title", "")), ids)
+            title = str(document.get("title", ""))
+            yield Stated(path.relative_to(root).as_posix(), title, ids, scenario=str(document.get("id", "")))
 
 
 def _proofs(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
@@ -134,7 +141,34 @@ def verdicts(run: Path) -> dict[str, str]:
 def _of_journal(path: Path) -> tuple[str, list[tuple[str, str]]]:
     entries = read_journal(path)
     tests = [entry for entry in entries if entry["type"] == "test"]
-    return str(entries[0]["utc"])[:10], [(str(one["id"]).partition("[")[0], str(one["outcome"])) for one in tests]
+    found = [(str(one["id"]).partition("[")[0], str(one["outcome"])) for one in tests]
+    judged = [entry for entry in entries if entry["type"] == "verdict"]
+    found += [(str(one["scenario"]), OUTCOMES.get(str(one["verdict"]), "error")) for one in judged]
+    return str(entries[0]["utc"])[:10], found
+
+
+def numbers(run: Path) -> dict[str, str]:
+    """Return the verdict and the times of each scenario of a run, as the catalogue shows them."""
+    path = run / "journal.jsonl" if run.is_dir() else run
+    if path.suffix == ".xml":
+        return {}
+    entries = read_journal(path)
+    day = str(entries[0]["utc"])[:10]
+    return {
+        str(one["scenario"]): "; ".join([f"{one['verdict']} {day}", *_times(one["samples"])])
+        for one in entries
+        if one["type"] == "verdict"
+    }
+
+
+def _times(samples: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how long detection and recovery of the whole took: one time, or the least, the middle and the most."""
+    whole = [one for one in samples if not one["object"]]
+    for what in ("detection", "recovery"):
+        if values := [float(one["seconds"]) for one in whole if one["what"] == what]:
+            found = spread(values)
+            several = f"{found.low:.2f} / {found.p50:.2f} / {found.high:.2f} s (min / p50 / max of {found.n})"
+            yield f"{what} {several if found.n > 1 else f'{found.p50:.2f} s'}"
 
 
 def _of_junit(path: Path) -> tuple[str, list[tuple[str, str]]]:
@@ -163,6 +197,14 @@ def facts(marks: Iterable[str], tests: Sequence[Stated], judged: Mapping[str, st
     stated = [(fact, found, test.name) for test in tests for fact, found in test.proves]
     points = {fact for fact, _, _ in stated} - set(marks)
     return _rows(marks, stated, judged, "facts", lambda mark, fact: fact in points and fact.startswith(f"{mark}."))
+
+
+def catalogue(ids: Iterable[str], tests: Sequence[Stated], measured: Mapping[str, str]) -> list[Row]:
+    """Return the rows of docs/catalogue.md: each chaos case with its scenarios, and the scenarios of no case."""
+    own = [test for test in tests if test.scenario]
+    cases = [one for one in ids if one.startswith("C")]
+    stated = [(one, test.statement, test.name) for test in own for one in (test.ids or ("-",))]
+    return _rows(cases, stated, measured, "catalogue", lambda _wanted, _named: False)
 
 
 def _rows(
@@ -213,30 +255,52 @@ def facts_page(rows: Sequence[Row]) -> str:
     return head + _table(("fact", "what was found", "test", "last verdict"), rows)
 
 
+def catalogue_page(rows: Sequence[Row]) -> str:
+    """Return docs/catalogue.md."""
+    head = (
+        "# The chaos catalogue\n\n<!-- generated by docs/generate.py -->\n\n"
+        "Every chaos case of the facts, the scenario that plays it, and what its last run came to: detection from the end of "
+        "the injection to the first sighting, recovery from the removal of the cause (self-healed: from the bite) to "
+        "convergence, both in seconds. See [Scenarios](scenarios.md).\n\n"
+    )
+    return head + _table(("case", "what the scenario shows", "scenario", "last verdict and times"), rows)
+
+
 def _table(head: tuple[str, str, str, str], rows: Iterable[Row]) -> str:
     return "\n".join([str(Row(*head)), "|---|---|---|---|", *map(str, rows)]) + "\n"
 
 
-def build(root: Path, facts_folder: Path, judged: Mapping[str, str]) -> dict[Path, str]:
-    """Return both pages; what `judged` lacks, and the ids where there are no facts, come from the pages as they stand."""
-    pages = {name: root / "docs" / f"{name}.md" for name in ("coverage", "facts")}
+def build(
+    root: Path, facts_folder: Path, judged: Mapping[str, str], measured: Mapping[str, str] | None = None
+) -> dict[Path, str]:
+    """Return all pages; what `judged` and `measured` lack, and the ids where there are no facts, come from the pages as they stand."""
+    pages = {name: root / "docs" / f"{name}.md" for name in NOTHING}
     old = {name: rows_of(path.read_text(encoding="utf-8")) if path.is_file() else [] for name, path in pages.items()}
-    known = {row.test: row.verdict for rows in old.values() for row in rows if row.verdict}
-    tests, judged = list(stated_in(root)), {**known, **judged}
+    tests = list(stated_in(root))
+    known = {row.test: row.verdict for name in ("coverage", "facts") for row in old[name] if row.verdict}
+    judged = {**known, **judged, **_by_path(tests, judged)}
+    times = {**{row.test: row.verdict for row in old["catalogue"] if row.verdict}, **_by_path(tests, measured or {})}
     there = facts_folder.is_dir()
-    ids = ids_of_facts(facts_folder) if there else [row.id for row in old["coverage"]]
+    ids = dict.fromkeys(ids_of_facts(facts_folder) if there else [row.id for row in old["coverage"]])
     marks = inferred(facts_folder) if there else [row.id for row in old["facts"]]
     return {
-        pages["coverage"]: coverage_page(coverage(dict.fromkeys(ids), tests, judged)),
+        pages["coverage"]: coverage_page(coverage(ids, tests, judged)),
         pages["facts"]: facts_page(facts(dict.fromkeys(marks), tests, judged)),
+        pages["catalogue"]: catalogue_page(catalogue(ids, tests, times)),
     }
 
 
+def _by_path(tests: Iterable[Stated], by_id: Mapping[str, str]) -> dict[str, str]:
+    """Return what is known of scenarios by their ids under their files' names."""
+    return {test.name: by_id[test.scenario] for test in tests if test.scenario in by_id}
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write both pages; return an exit code."""
+    """Write the pages; return an exit code."""
     runs = [Path(one) for one in arguments] or sorted(path.parent for path in ROOT.glob("reports/2*/journal.jsonl"))
     judged = {name: verdict for run in runs for name, verdict in verdicts(run).items()}
-    for path, text in build(ROOT, FACTS, judged).items():
+    measured = {name: text for run in runs for name, text in numbers(run).items()}
+    for path, text in build(ROOT, FACTS, judged, measured).items():
         path.write_text(text, encoding="utf-8")
     return 0
 

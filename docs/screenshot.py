@@ -36,11 +36,16 @@ class Image:
 
 
 _FAILED = ("pytest", "suites/ordering/test_repository.py", "--lab-repo", BROKEN, "--lab-path", ENTRY)
+_NARROW = ("fluxdrill", "scenario", "run", "docs/examples/scenarios/too-narrow.yaml")
+_DOWN = ("fluxdrill", "scenario", "run", "scenarios/git/down.yaml")
+_TO_SCENARIO = "document.querySelector('#s0 button').click()"
 ALL = {
     "rehearsal": Image(("fluxdrill", "rehearse", BROKEN, "--path", ENTRY), 1),
     "failed-run": Image(_FAILED, 1),
     "failed-run-phone": Image(_FAILED, 1, width=390, height=844, dark=True),
     "disturbed": Image(("pytest", "suites/ordering/test_disturbed.py"), 0, before=_TO_TIMELINE),
+    "scenario-deviated": Image(_NARROW, 1, height=560),
+    "scenario-timeline": Image(_DOWN, 0, height=460, before=_TO_SCENARIO),
 }
 
 
@@ -66,7 +71,7 @@ def main(names: list[str]) -> int:
 
 def report_of(image: Image, reports: Path) -> Path:
     """Run the image's command and return its report's page; raises SystemExit where it ended otherwise than it must."""
-    folder = ("--reports", str(reports)) if "rehearse" in image.argv else ()
+    folder = ("--reports", str(reports)) if image.argv[0] == "fluxdrill" else ()
     # by its environment, so that the title of the page is what a reader would type
     environment = {**os.environ, "FLUXDRILL_LAB_REPORTS": str(reports)}
     program = Path(sys.executable).with_name(image.argv[0])

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from fluxdrill.kube.errors import ApiError, NotFoundError
 from fluxdrill.kube.predicates import Predicate, Verdict3
 from fluxdrill.kube.view import View
 from fluxdrill.model.refs import ObjectRef, Resource
+from fluxdrill.repository.addresses import is_loopback
 
 ADMISSION = "admissionregistration.k8s.io"
 TRY_DEADLINE = 35.0
@@ -163,7 +165,8 @@ class Hang(_OnRequests):
 
     def prepare(self, world: World) -> State:
         """See that the API server runs where we listen."""
-        _ = world.own_lab
+        if not is_loopback(urlsplit(world.api.server).hostname or ""):
+            raise NotInjectedError(f"The API server {world.api.server} is on another host: it cannot ask us.")
         return super().prepare(world)
 
     def made(self, state: State) -> list[ObjectRef]:

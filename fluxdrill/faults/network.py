@@ -20,6 +20,7 @@ from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, 
 from fluxdrill.faults.world import World
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.kube.errors import NotFoundError
+from fluxdrill.kube.transport import close_half_made
 from fluxdrill.model.capabilities import Capability
 from fluxdrill.model.refs import ObjectRef
 
@@ -156,7 +157,8 @@ class Throttle(Fault[OfController]):
             "resourceRules": [every],
             "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
         }
-        schema = {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": state["name"]}, "rules": [rule]}
+        # 1 is kept for the schema named exempt
+        schema = {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": state["name"]}, "rules": [rule]}
         world.api.apply({**head, "kind": "PriorityLevelConfiguration", "spec": level})
         world.api.apply({**head, "kind": "FlowSchema", "spec": schema})
 
@@ -210,7 +212,8 @@ def _handshake(world: World, controller: Controller) -> float | None:
             context.wrap_socket(plain, server_hostname=host),
         ):
             return time.monotonic() - began
-    except OSError:
+    except OSError as error:
+        close_half_made(error)
         return None
 
 

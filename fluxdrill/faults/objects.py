@@ -181,8 +181,11 @@ class NamespaceTerminating(Fault[OfNamespace]):
         return ObjectRef("", "ConfigMap", self.args.namespace, "fluxdrill-holds-this")
 
     def prepare(self, world: World) -> State:
-        """Note its identity."""
-        return {"uid": uid_of(world, self._ref)}
+        """Note its identity; one that goes already cannot be hit."""
+        uid = uid_of(world, self._ref)
+        if "deletionTimestamp" in world.api.get(self._ref)["metadata"]:
+            raise NotInjectedError(f"{self._ref} is being deleted already.")
+        return {"uid": uid}
 
     def inject(self, world: World, state: State) -> None:
         """Put a held object into it and delete it."""

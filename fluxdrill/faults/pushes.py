@@ -197,9 +197,10 @@ class TagMoved(Fault[OfTag]):
             set_tag(world.repository.served, self.args.tag, state["commit"])
 
 
-def set_tag(served: Served, name: str, commit: str) -> None:
-    """Make or move a lightweight tag."""
-    Git.within(served.path, DEADLINE).run("update-ref", f"refs/tags/{name}", commit)
+def set_tag(served: Served, name: str, commit: str | None) -> None:
+    """Make or move a lightweight tag; None removes it."""
+    how = ("-d", f"refs/tags/{name}") if commit is None else (f"refs/tags/{name}", commit)
+    Git.within(served.path, DEADLINE).run("update-ref", *how)
 
 
 def commit_of(served: Served, ref: str) -> str:

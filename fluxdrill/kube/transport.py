@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
+import traceback
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -67,6 +69,17 @@ def tear_off(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+def close_half_made(error: BaseException) -> None:
+    """Close the TLS socket that CPython (3.11 to 3.13) leaves open when the peer resets before the handshake.
+
+    It is only in the frame that raised `error`, where nobody else can close it.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        made = frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
+
+
 class _Connection(HTTPConnection):
     sockets: ClassVar[OpenSockets]
     _handle: socket.socket | None = None
@@ -89,6 +102,9 @@ class _Connection(HTTPConnection):
             super().connect()
             if self.sock is not None:
                 self.sockets.add(self.sock)
+        except OSError as error:
+            close_half_made(error)
+            raise
         finally:
             if self._handle is not None:
                 self._handle.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from fluxdrill.errors import FluxdrillError, ProductDeviatedError
 from fluxdrill.model.verdicts import Verdict
 from fluxdrill.pytest_plugin.options import SEED, read
+from fluxdrill.report.evidence import witness
 from fluxdrill.scenario.command import repositories
 from fluxdrill.scenario.judge import Judgement
 from fluxdrill.scenario.load import is_scenario, load
@@ -65,11 +67,13 @@ class ScenarioItem(pytest.Item):
             worlds = Worlds(lambda spec, **how: start(self.config, spec, **how), repositories([self.path]))
             self.config.stash[WORLDS] = worlds
         with journal_of(self.config) as journal:
-            ended = run_scenario(worlds.get(self.scenario), plan(self.scenario, int(read(self.config, SEED))), journal)
+            planned = plan(self.scenario, int(read(self.config, SEED)))
+            ended = run_scenario(worlds.get(self.scenario), planned, journal, witness=witness(journal))
         for sample in ended.judgement.samples:
             where = sample.object or "the whole"
             self.user_properties.append((f"{sample.what}_seconds {where} #{sample.cycle}", sample.seconds))
         self.user_properties.append(("verdict", str(ended.judgement.verdict)))
+        _tell_allure(self.config, ended.judgement)
         if ended.judgement.verdict is not Verdict.PASS:
             raise ScenarioVerdictError(ended.judgement)
         self._clean = ended.clean
@@ -90,6 +94,19 @@ class ScenarioItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Name the scenario."""
         return self.path, 0, f"{self.scenario.id}: {self.scenario.title}"
+
+
+def _tell_allure(config: pytest.Config, judgement: Judgement) -> None:
+    """Make each objective a step of the Allure result, with its reason attached, where Allure records."""
+    if not config.pluginmanager.hasplugin("allure_pytest") or not config.option.allure_report_dir:
+        return
+    import allure  # noqa: PLC0415 - an optional companion
+
+    for one in judgement.objectives:
+        with suppress(AssertionError), allure.step(one.name):
+            allure.attach(one.why, name=str(one.verdict), attachment_type=allure.attachment_type.TEXT)
+            if one.verdict is not Verdict.PASS:
+                raise AssertionError(one.why)
 
 
 def collect(path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -13,7 +13,8 @@ function drawScenarios(data, { $, el, svg, seconds, show }) {
   const number = (value) => value.toFixed(2);
 
   function objectives(one) {
-    return part("Objectives", table(["verdict", "objective", "why"], one.objectives.map((o) => [mark(o.verdict), o.name, o.why])));
+    const worstFirst = [...one.objectives].sort((a, b) => (a.verdict === "pass") - (b.verdict === "pass"));
+    return part("Objectives", table(["verdict", "objective", "why"], worstFirst.map((o) => [mark(o.verdict), o.name, o.why])));
   }
   function blast(one) {
     const lines = one.blast.map((row) => {
@@ -44,7 +45,7 @@ function drawScenarios(data, { $, el, svg, seconds, show }) {
   }
   const one_end = (path) => Math.max(0, ...path.links.map((l) => l.ready ?? 0));
   function paths(one) {
-    if (!one.paths.length) return part("Critical path of the recovery", el("p", { class: "sub" }, "None: no object of Flux changed between the beginning of the recovery and its end."));
+    if (!one.paths.length) return part("Critical path of the recovery", el("p", { class: "sub" }, "None: no object of Flux is known to have changed between the beginning of the recovery and its end."));
     return part("Critical path of the recovery", ...one.paths.slice(0, 5).flatMap((path) => [
       el("p", { class: "sub" }, `Cycle ${path.cycle}: ${short(path.links.at(-1).name)} was last; the longest took ${short(longest(path).name)} (${seconds(longest(path).own)}).`), gantt(path)]));
   }

@@ -16,6 +16,7 @@ from docs.generate import (
     build,
     ids_of_facts,
     inferred,
+    numbers,
     plain,
     rows_of,
     stated_ids,
@@ -77,10 +78,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def generate(root: Path, judged: dict[str, str] | None = None, *, facts: str = "facts") -> dict[str, list[Row]]:
-    for path, text in build(root, root / facts, judged or {}).items():
+def generate(
+    root: Path,
+    judged: dict[str, str] | None = None,
+    *,
+    measured: dict[str, str] | None = None,
+    facts: str = "facts",
+) -> dict[str, list[Row]]:
+    for path, text in build(root, root / facts, judged or {}, measured).items():
         path.write_text(text, encoding="utf-8")
-    return {name: rows_of((root / "docs" / f"{name}.md").read_text(encoding="utf-8")) for name in ("coverage", "facts")}
+    pages = ("coverage", "facts", "catalogue")
+    return {name: rows_of((root / "docs" / f"{name}.md").read_text(encoding="utf-8")) for name in pages}
 
 
 def pairs(page: str) -> list[tuple[str, str]]:
@@ -92,7 +100,9 @@ ORDER = "suites/ordering/test_order.py::test_s01_in_order"
 PARTIAL = "suites/ordering/test_order.py::test_partial"
 
 
-@pytest.mark.parametrize("path", [ROOT / "docs" / "coverage.md", ROOT / "docs" / "facts.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "docs" / f"{name}.md" for name in ("coverage", "facts", "catalogue")], ids=lambda p: p.name
+)
 def test_the_page_knows_every_test_and_every_id(path: Path) -> None:
     assert pairs(path.read_text(encoding="utf-8")) == pairs(build(ROOT, FACTS, {})[path]), (
         f"docs/{path.name} is out of date: run `python -m docs.generate`"
@@ -223,3 +233,39 @@ def test_a_junit_file_says_the_same_as_the_journal(pytester: pytest.Pytester, tm
     assert {name: one.partition(" ")[0] for name, one in verdicts(run / "junit.xml").items()} == {
         name: one.partition(" ")[0] for name, one in verdicts(run).items()
     }
+
+
+def test_the_catalogue_names_each_cases_scenario_with_verdict_and_times(root: Path) -> None:
+    (root / "facts" / "flux.md").write_text(f"{FLUX}| C-31 | Another | nobody plays it |\n", encoding="utf-8")
+    text = "pass 2026-01-02; recovery 1.20 s"
+    rows = generate(root, measured={"git-down": text})["catalogue"]
+    assert [(row.id, row.test, row.verdict) for row in rows] == [
+        ("C30", "scenarios/git-down.yaml", text),
+        ("C31", "no scenario", ""),
+    ]
+    kept = generate(root, facts="gone")["catalogue"]  # without a run and without the facts
+    assert [(row.test, row.verdict) for row in kept] == [(row.test, row.verdict) for row in rows]
+
+
+def test_a_scenario_of_no_case_is_in_the_catalogue_as_well(root: Path) -> None:
+    (root / "scenarios" / "own.yaml").write_text("kind: Scenario\nid: own\ntitle: Mine\n", encoding="utf-8")
+    assert ("-", "scenarios/own.yaml", "not run") in [
+        (row.id, row.test, row.verdict) for row in generate(root)["catalogue"]
+    ]
+
+
+def test_times_and_verdict_of_a_scenario_come_from_the_run_that_was_its_last(root: Path, tmp_path: Path) -> None:
+    samples = [
+        {"what": "recovery", "object": "", "cycle": n, "seconds": seconds} for n, seconds in enumerate((3.0, 1.0, 2.0))
+    ]
+    samples += [{"what": "recovery", "object": "K/n/a", "cycle": 0, "seconds": 99.0}]
+    samples += [{"what": "detection", "object": "", "cycle": 0, "seconds": 0.5}]
+    path = tmp_path / "run" / "journal.jsonl"
+    with Journal(path) as written:
+        written.tell("verdict", scenario="git-down", verdict="unknown", samples=samples)
+    day = json.loads(path.read_text(encoding="utf-8").splitlines()[0])["utc"][:10]
+    assert numbers(path.parent) == {
+        "git-down": f"unknown {day}; detection 0.50 s; recovery 1.00 / 2.00 / 3.00 s (min / p50 / max of 3)"
+    }
+    rows = generate(root, verdicts(path.parent), measured=numbers(path.parent))
+    assert {row.verdict for row in rows["coverage"] if row.id == "C30"} == {f"error {day}"}

@@ -200,6 +200,7 @@ def tagged(world: World) -> Iterator[None]:
     wait_for(world.store, rule, deadline=30, what="the tag to be fetched")
     yield
     world.api.delete(TAGGED)
+    set_tag(repository.served, "v1", None)
 
 
 def look_again(world: World) -> None:

@@ -66,7 +66,8 @@ def of_world(world: World) -> dict[str, Any]:
 def identities(world: World) -> dict[str, Any]:
     """Return pids, UIDs and the tip: what even a fault that heals completely may replace."""
     served = world.own_repository.served
-    objects = [one for kind in HOLDABLE for one in world.api.list(world.api.resource(*kind)).items]
+    mine = "kustomize.toolkit.fluxcd.io/name"  # others come and go by themselves
+    objects = [one for kind in HOLDABLE for one in world.api.list(world.api.resource(*kind), label_selector=mine).items]
     return {
         "pids": {name: process.pid for name, process in world.own_lab.processes.items()},
         "uids": sorted(one["metadata"]["uid"] for one in objects),
@@ -78,7 +79,7 @@ def converge(world: World) -> None:
     """Wait until Git, Flux's inventory and the live objects agree; Flux is asked to look at once."""
     rendering = Rendering(world)
     hurry(world, rendering.at_head()[1].nodes)
-    found = Looking(world, rendering).wait(Check(converged=True, within=90, stays=0.5), Baseline())
+    found = Looking(world, rendering).wait(Check(converged=True, within=150, stays=0.5), Baseline())
     assert found.result is Result.DONE, found.why
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from fluxdrill.kube.errors import (
     Cause,
     UnreachableError,
 )
+from fluxdrill.kube.transport import close_half_made
 from tests.kube.conftest import TOKEN, write_kubeconfig
 from tests.kube.scripted import ScriptedServer
 
@@ -216,3 +218,20 @@ def test_a_server_of_another_authority_is_not_trusted(tls_server: ScriptedServer
     with Api.connect(path) as api, pytest.raises(UnreachableError) as caught:
         api.version()
     assert caught.value.cause is Cause.TLS
+
+
+def test_a_peer_that_resets_before_the_handshake_leaves_no_socket_open() -> None:
+    """CPython raises out of wrap_socket without closing what it made; a warning of that kind is an error here."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = socket.create_connection(server.getsockname())
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(ConnectionResetError) as caught:
+            ssl.create_default_context().wrap_socket(connection, server_hostname="x")
+        made = [
+            entry.locals["self"] for entry in caught.traceback if isinstance(entry.locals.get("self"), ssl.SSLSocket)
+        ]
+        assert made, "this Python closes it by itself: close_half_made can go"
+        close_half_made(caught.value)
+        assert [one.fileno() for one in made] == [-1]

@@ -64,7 +64,7 @@ _COURSE = (
 )  # fmt: skip
 
 
-def scenario(name: str = "git-down", *, ended: bool = True, told: str = "", **results: str) -> list[Entry]:
+def scenario(name: str = "git-down", *, ended: bool = True, told: str = "", **results: Any) -> list[Entry]:
     """Return what one run of a scenario writes; `results` replaces the result of a verb, `told` the recorded verdict."""
     begun = {"type": "scenario-begun", "t": 0.9, "scenario": name, "title": "Git is down", "seed": 7, "lab": "lab-1"}
     steps = [

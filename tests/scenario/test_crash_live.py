@@ -121,10 +121,13 @@ def killed(lab: Lab, name: str, point: Point) -> Completed:
 
 
 def prepare(lab: Lab) -> None:
-    """Have the victims."""
+    """Have the victims, new ones where the last test's are still going."""
+    lab.store.follow(NAMESPACE)
+    for one in lab.api.list(lab.api.resource("", "Namespace"), field_selector=f"metadata.name={NAMESPACE.name}").items:
+        if "deletionTimestamp" in one["metadata"]:
+            wait_for(lab.store, absent(NAMESPACE), deadline=60, what="the old victim to be gone")
     for kind, meta in (("Namespace", {"name": "victim"}), ("ConfigMap", {"name": "victim", "namespace": "victim"})):
         lab.api.apply({"apiVersion": "v1", "kind": kind, "metadata": meta})
-    lab.store.follow(NAMESPACE)
 
 
 def lives_of(path: Path) -> list[str]:
