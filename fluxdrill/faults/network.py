@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -19,11 +20,14 @@ from fluxdrill.faults.controllers import Controller, OfController
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World
 from fluxdrill.flux import NAMESPACE
-from fluxdrill.kube.errors import NotFoundError
+from fluxdrill.kube.api import Api
+from fluxdrill.kube.errors import ApiError, NotFoundError
 from fluxdrill.kube.transport import close_half_made
 from fluxdrill.model.capabilities import Capability
 from fluxdrill.model.refs import ObjectRef
 
+IN_FORCE = 15.0
+"""Seconds that the API server may take to take up a FlowSchema."""
 FLOW = "flowcontrol.apiserver.k8s.io"
 TOXIC = "late"
 
@@ -161,6 +165,21 @@ class Throttle(Fault[OfController]):
         schema = {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": state["name"]}, "rules": [rule]}
         world.api.apply({**head, "kind": "PriorityLevelConfiguration", "spec": level})
         world.api.apply({**head, "kind": "FlowSchema", "spec": schema})
+        self._until_in_force(world)
+
+    def _until_in_force(self, world: World) -> None:
+        """Ask as the controller until the server rejects it: some requests still pass before it takes up the schema."""
+        if world.lab is None:
+            return  # its credentials are not at hand: the metric alone tells
+        end = time.monotonic() + IN_FORCE
+        with Api.connect(world.lab.folder / "kubeconfig" / self.args.controller) as own:
+            while time.monotonic() < end:
+                try:
+                    own.request("GET", "/version", deadline=5)
+                except ApiError as error:
+                    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                        return
+                time.sleep(0.05)
 
     def observe(self, world: World, state: State) -> Probe:
         """The API server has counted rejected requests on this level."""
