@@ -143,6 +143,30 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run every scenario ten times and tell every difference; goes on where it was cut off: [-- PATH ... --times N]."""
+    session.install("-e", ".")
+    fluxdrill(session, "toolchain", "build")
+    fluxdrill(session, "soak", *session.posargs)
+
+
+@nox.session
+def campaign(session: nox.Session) -> None:
+    """Run scenarios drawn by weight: -- --seed S --minutes M."""
+    session.install("-e", ".")
+    fluxdrill(session, "toolchain", "build")
+    fluxdrill(session, "campaign", *session.posargs)
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill the harness at every write of its ledger and see that `recover` heals what it left."""
+    session.install("-e", ".", *TEST)
+    fluxdrill(session, "toolchain", "build")
+    session.run("pytest", "tests/scenario", "-m", "live", "-k", "crash", *session.posargs)
+
+
+@nox.session
 def mutations(session: nox.Session) -> None:
     """Switch each guard against a false green off and see its test go red; writes docs/false-greens.md."""
     session.install("-e", ".", *TEST)

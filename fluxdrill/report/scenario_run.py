@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from fluxdrill.errors import ExitCode
@@ -13,7 +16,7 @@ from fluxdrill.report.evidence import witness
 from fluxdrill.report.facts import run_facts
 from fluxdrill.report.folder import RunFolder
 from fluxdrill.report.scenarios import recorded, tell_campaign, text, with_campaign
-from fluxdrill.scenario import command
+from fluxdrill.scenario import command, soak
 from fluxdrill.scenario.campaign import draws, until
 from fluxdrill.scenario.command import Line
 from fluxdrill.scenario.plan import Plan
@@ -70,19 +73,53 @@ def run_campaign(scenarios: Iterable[Scenario], where: Where, *, seed: int, minu
     return Done(told, page, max(command.exit_code(lines), verdict.exit_code))
 
 
+def run_soak(
+    plans: Sequence[Plan], where: Where, state: Path, *, times: int, progress: Progress
+) -> tuple[str, ExitCode]:
+    """Run every plan `times` times, one round after the other; return the summary and the exit code.
+
+    Ends are noted in `state`, and what is noted there already is not run again.
+    """
+    by_id = {one.scenario.id: one for one in plans}
+    known = soak.read(state)
+    begun = time.monotonic()
+
+    def note(line: Line, number: int) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        verdict = str(line.verdict or "not run")
+        soak.note(state, soak.Ended(number, line.plan.scenario.id, verdict, line.why, round(now - begun, 1)))
+        begun = now
+
+    for number, ids in groupby(soak.left(known, list(by_id), times), key=itemgetter(0)):
+        title = f"Soak, round {number} of {times}"
+        folder = RunFolder(where.reports, "soak", title=title, facts=run_facts())
+        begun = time.monotonic()
+        with folder:
+            told = partial(note, number=number)
+            lines = _run([by_id[one] for _, one in ids], where, folder, progress=progress, told=told)
+        folder.finish(verdict=command.verdict(lines))
+    ended = soak.read(state)
+    good = all(one.verdict == "pass" for one in ended)
+    return soak.summary(ended), ExitCode.PASS if good and ended else ExitCode.FAILED
+
+
 def _run(
-    plans: Iterable[Plan], where: Where, folder: RunFolder, *, progress: Progress, dry: bool = False
+    plans: Iterable[Plan],
+    where: Where,
+    folder: RunFolder,
+    *,
+    progress: Progress,
+    dry: bool = False,
+    told: Callable[[Line], None] = lambda _: None,
 ) -> list[Line]:
     journal = folder.journal
     start = recorded(starter(progress, journal.observe), journal)
     repositories = command.repositories(where.places)
+
+    def tell(line: Line) -> None:
+        progress.note(line.text)
+        told(line)
+
     with Worlds(start, repositories, source=where.source, path=where.path) as worlds:
-        return command.run_all(
-            plans,
-            worlds,
-            journal,
-            progress=progress,
-            witness=witness(journal),
-            told=lambda line: progress.note(line.text),
-            dry=dry,
-        )
+        return command.run_all(plans, worlds, journal, progress=progress, witness=witness(journal), told=tell, dry=dry)
