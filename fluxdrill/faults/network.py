@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -20,14 +19,11 @@ from fluxdrill.faults.controllers import Controller, OfController
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World
 from fluxdrill.flux import NAMESPACE
-from fluxdrill.kube.api import Api
-from fluxdrill.kube.errors import ApiError, NotFoundError
+from fluxdrill.kube.errors import NotFoundError
 from fluxdrill.kube.transport import close_half_made
 from fluxdrill.model.capabilities import Capability
 from fluxdrill.model.refs import ObjectRef
 
-IN_FORCE = 15.0
-"""Seconds that the API server may take to take up a FlowSchema."""
 FLOW = "flowcontrol.apiserver.k8s.io"
 TOXIC = "late"
 
@@ -127,9 +123,10 @@ class Cut(_OnWay):
 
 
 class Throttle(Fault[OfController]):
-    """429: a priority level without a seat rejects every request of the controller's own account.
+    """429: of the controller's own account a priority level without seats lets one request pass at a time.
 
-    It bites with the next request that the controller sends: watches that are open stay open.
+    The API server (1.36) executes a single request even where the limit is 0; every other one of the same moment is
+    rejected. It bites once the controller sends two at once: watches that are open stay open.
     """
 
     name = "apiserver.throttle"
@@ -165,21 +162,6 @@ class Throttle(Fault[OfController]):
         schema = {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": state["name"]}, "rules": [rule]}
         world.api.apply({**head, "kind": "PriorityLevelConfiguration", "spec": level})
         world.api.apply({**head, "kind": "FlowSchema", "spec": schema})
-        self._until_in_force(world)
-
-    def _until_in_force(self, world: World) -> None:
-        """Ask as the controller until the server rejects it: some requests still pass before it takes up the schema."""
-        if world.lab is None:
-            return  # its credentials are not at hand: the metric alone tells
-        end = time.monotonic() + IN_FORCE
-        with Api.connect(world.lab.folder / "kubeconfig" / self.args.controller) as own:
-            while time.monotonic() < end:
-                try:
-                    own.request("GET", "/version", deadline=5)
-                except ApiError as error:
-                    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
-                        return
-                time.sleep(0.05)
 
     def observe(self, world: World, state: State) -> Probe:
         """The API server has counted rejected requests on this level."""
