@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fluxdrill.errors import UsageError
+from fluxdrill.faults.pushes import set_tag
 from fluxdrill.faults.world import World
 from fluxdrill.flux.bootstrap import GIT_REPOSITORY
 from fluxdrill.flux.operations import request, resume, suspend
@@ -30,6 +31,7 @@ class Arranged:
     objects: list[ObjectRef] = field(default_factory=list)
     patches: list[tuple[ObjectRef, dict[str, Any]]] = field(default_factory=list)
     """What undoes each patch."""
+    tags: list[str] = field(default_factory=list)
     base: str = ""
     """The commit before the first arranged commit."""
 
@@ -67,6 +69,13 @@ def _patch(world: World, value: Patch, baseline: Baseline, arranged: Arranged | 
     world.api.patch(value.object, value.merge, subresource=value.subresource, field_manager=PERSON)
 
 
+def _tag(world: World, value: str, baseline: Baseline, arranged: Arranged | None) -> None:
+    del baseline
+    if arranged is not None:
+        arranged.tags.append(value)
+    set_tag(world.own_repository.served, value, world.own_repository.revision.rpartition(":")[2])
+
+
 def _restart(world: World, value: Iterable[str], *_: object) -> None:
     known = world.own_lab.processes
     if unknown := sorted(set(value) - known.keys()):
@@ -80,6 +89,7 @@ _DOERS: Mapping[str, Callable[[World, Any, Baseline, Arranged | None], object]] 
     "revert": _revert,
     "apply": _apply,
     "patch": _patch,
+    "tag": _tag,
     "restart": _restart,
     "delete": lambda world, ref, *_: world.api.delete(ref),
     "reconcile": lambda world, ref, *_: request(world.api, ref),
@@ -103,6 +113,8 @@ def restore(world: World, baseline: Baseline, arranged: Arranged) -> None:
         commit = arranged.base or baseline.revision.rpartition(":")[2]
         if commit:
             restore_tree(world.repository.served, commit, "after the scenario")
+        for tag in arranged.tags:
+            set_tag(world.repository.served, tag, None)
     for ref, undo in reversed(arranged.patches):
         with suppress(NotFoundError):
             world.api.patch(ref, undo, field_manager=PERSON)

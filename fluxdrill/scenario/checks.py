@@ -154,6 +154,7 @@ class Action(OneOf):
     apply: Mapping[str, Any] | None = None
     suspend: Ref | None = None
     resume: Ref | None = None
+    tag: str | None = Field(default=None, description="Put this tag on the newest commit.")
     restart: tuple[str, ...] = Field(default=(), description="Programs of the lab to restart in order, by name.")
     expect: Check | None = Field(default=None, description="Wait here until this holds.")
 
