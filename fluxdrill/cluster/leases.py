@@ -42,7 +42,7 @@ class Lease:
     @property
     def alive(self) -> bool:
         """Whether the owner still lives; a zombie does not."""
-        return _started(self.owner) == self.owner_started
+        return started(self.owner) == self.owner_started
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def open_lease(*, kept: bool = False) -> Lease:
     """
     lab_id = f"lab-{secrets.token_hex(4)}"
     folder = labs_folder() / lab_id
-    lease = Lease(lab_id, os.getpid(), _started(os.getpid()) or 0.0, str(folder), kept)
+    lease = Lease(lab_id, os.getpid(), started(os.getpid()) or 0.0, str(folder), kept)
     # it gets its name only with the lease inside, so that a reaper never meets a lab without an owner
     unnamed = labs_folder() / f"{_UNNAMED}{os.getpid()}-{lab_id}"
     try:
@@ -117,7 +117,7 @@ def reap() -> list[Reaped]:
     """Remove every lab whose owner is gone; labs with a living owner are left alone. Safe to run from cron."""
     for unnamed in labs_folder().glob(f"{_UNNAMED}*"):
         owner = unnamed.name.removeprefix(_UNNAMED).partition("-")[0]
-        if not owner.isdigit() or _started(int(owner)) is None:
+        if not owner.isdigit() or started(int(owner)) is None:
             _delete(unnamed)
     return [remove(lab_id) for lab_id in orphans()]
 
@@ -185,7 +185,7 @@ def _refuse_strangers(root: Path) -> None:
         raise RefusedError(f"{root} belongs to another user.", hint="Set FLUXDRILL_RUNTIME to a folder of your own.")
 
 
-def _started(pid: int) -> float | None:
+def started(pid: int) -> float | None:
     """Return when a process started, in seconds since boot; None when it is gone or a zombie.
 
     psutil reckons from the wall clock, so that its answer moves when the clock is set.

@@ -17,8 +17,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from fluxdrill.cluster.leases import _started as started_at
 from fluxdrill.cluster.leases import runtime_root
+from fluxdrill.cluster.leases import started as started_at
 from fluxdrill.errors import HarnessError
 from fluxdrill.faults.fault import Fault, State, Where
 from fluxdrill.kube.api import Api

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ class Case:
     blank: Blank
     provoke: Callable[[World], object] = lambda _: None
     around: Callable[[World], AbstractContextManager[None]] = _as_it_is
-    marks: tuple[Any, ...] = field(default=())
 
 
 @contextmanager
@@ -250,5 +249,16 @@ CASES: Mapping[str, Case] = {
     "storage.full": Case({}, of_paused("source-controller")),
 }
 
-CI = frozenset({"controllers.pause", "apiserver.cut", "git.tag-moved", "objects.finalizer", "admission.deny"})
-"""One of each family; storage and etcd are among the crashes that CI has."""
+CI = frozenset(
+    {
+        "controllers.pause",
+        "etcd.kill",
+        "apiserver.cut",
+        "git.error",
+        "git.tag-moved",
+        "objects.finalizer",
+        "admission.deny",
+        "storage.full",
+    }
+)
+"""One of each family."""

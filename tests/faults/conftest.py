@@ -15,7 +15,7 @@ from tests.scenario.conftest import REPOSITORIES
 from tests.scenario.samples import sample
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Hand out a world with the fleet repository, converged; each test leaves it like that."""
     with Worlds(lambda spec, **how: start(request.config, spec, **how), REPOSITORIES) as worlds:
