@@ -62,8 +62,7 @@ def definition(kind: ForeignKind) -> dict[str, Any]:
     """Return the CRD of a foreign kind: every version takes everything (`x-kubernetes-preserve-unknown-fields`)."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     versions = [
-        {"name": name, "served": True, "storage": name == kind.versions[-1], "schema": schema}
-        for name in kind.versions
+        {"name": name, "served": True, "storage": name == kind.versions[-1], "schema": schema} for name in kind.versions
     ]
     names = {"kind": kind.kind, "plural": kind.plural, "singular": kind.kind.lower(), "listKind": f"{kind.kind}List"}
     return {
@@ -80,7 +79,7 @@ def definition(kind: ForeignKind) -> dict[str, Any]:
 
 
 def _marks(kind: ForeignKind) -> dict[str, str]:
-    """Groups under k8s.io are protected: their CRDs need a word of approval."""
+    # groups under k8s.io are protected: their CRDs need a word of approval
     approval = {"api-approved.kubernetes.io": "unapproved, simulated"} if _is_protected(kind.group) else {}
     return {SIMULATED: "its schema and its controller", **approval}
 

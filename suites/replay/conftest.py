@@ -29,7 +29,8 @@ def pytest_runtest_makereport(
     """Put what a test told into its report, also when it passed."""
     report = yield
     if call.when == "call":
-        report.sections.extend(item.stash.get(_SECTIONS, []))
+        told = item.stash.get(_SECTIONS, None)
+        report.sections.extend(told or ())
     return report
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -59,7 +59,9 @@ class Told:
 
     def __str__(self) -> str:
         anew = f", made anew by {self.again}" if self.again else ""
-        return f"{self.ref}: {self.fate} (last label: {self.owner or 'none'}{anew}){f': {self.why}' if self.why else ''}"
+        return (
+            f"{self.ref}: {self.fate} (last label: {self.owner or 'none'}{anew}){f': {self.why}' if self.why else ''}"
+        )
 
 
 def sightings(views: Iterable[View], refs: Iterable[ObjectRef]) -> dict[ObjectRef, list[Sighting]]:
@@ -91,7 +93,11 @@ def tell(
     """Return the fate of each object: `root` is who let go of it, `since` when that revision was served."""
     pruned = deleted_by_flux(writes, since=since)
     namespaces = {ref.name for ref in pruned if ref.kind == "Namespace"}
-    return [_tell(ref, list(found), ref in pruned, ref.namespace in namespaces, root) for ref, found in sorted(seen.items())]
+    cases = (
+        _Case(ref, tuple(found), root, deleted=ref in pruned, homeless=ref.namespace in namespaces)
+        for ref, found in sorted(seen.items())
+    )
+    return [_tell(case) for case in cases]
 
 
 def deleted_by_flux(writes: Iterable[Write], *, since: datetime) -> frozenset[ObjectRef]:
@@ -108,42 +114,63 @@ def _cluster_wide(ref: ObjectRef) -> ObjectRef:
     return replace(ref, namespace="") if (ref.group, ref.kind) == ("", "Namespace") else ref
 
 
-def _tell(ref: ObjectRef, found: list[Sighting], deleted: bool, namespace_deleted: bool, root: str) -> Told:
-    first, last = found[0], found[-1]
-    alive = [one for one in found if first.uid and one.uid == first.uid and not one.going]
-    if not alive:
-        return Told(ref, Fate.UNEXPLAINED, "", why="it was not there when the revision was served")
-    owner = alive[-1].owner
-    if last.uid == first.uid and not last.going:
-        return _tell_saved(ref, last, deleted, root)
-    again = last.owner if last.uid not in {"", first.uid} else ""
-    if deleted:
-        return _tell_pruned(ref, alive, again, root)
-    if namespace_deleted:
-        return Told(ref, Fate.WITH_NAMESPACE, owner, again)
-    return Told(ref, Fate.UNEXPLAINED, owner, again, "it is gone, and neither it nor its namespace was pruned")
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One object: what was seen of it, and whether kustomize-controller `deleted` it or its namespace (`homeless`)."""
+
+    ref: ObjectRef
+    found: tuple[Sighting, ...]
+    root: str
+    _: KW_ONLY
+    deleted: bool
+    homeless: bool
+
+    @property
+    def alive(self) -> list[Sighting]:
+        """The object as it was until its deletion was asked for."""
+        first = self.found[0]
+        return [one for one in self.found if first.uid and one.uid == first.uid and not one.going]
+
+    def told(self, fate: Fate, why: str = "") -> Told:
+        """Return the case with its fate."""
+        last = self.found[-1]
+        again = last.owner if last.uid not in {"", self.found[0].uid} else ""
+        return Told(self.ref, fate, self.alive[-1].owner if self.alive else "", again, why)
 
 
-def _tell_saved(ref: ObjectRef, last: Sighting, deleted: bool, root: str) -> Told:
-    if deleted:
-        return Told(ref, Fate.UNEXPLAINED, last.owner, why="its deletion was taken, and it is still there")
+def _tell(case: _Case) -> Told:
+    if not case.alive:
+        return case.told(Fate.UNEXPLAINED, "it was not there when the revision was served")
+    last = case.found[-1]
+    if last.uid == case.found[0].uid and not last.going:
+        return _tell_saved(case)
+    if case.deleted:
+        return _tell_pruned(case)
+    if case.homeless:
+        return case.told(Fate.WITH_NAMESPACE)
+    return case.told(Fate.UNEXPLAINED, "it is gone, and neither it nor its namespace was pruned")
+
+
+def _tell_saved(case: _Case) -> Told:
+    if case.deleted:
+        return case.told(Fate.UNEXPLAINED, "its deletion was taken, and it is still there")
+    if case.found[0].guarded:
+        return case.told(Fate.GUARDED)
+    if case.found[-1].owner not in {"", case.root}:
+        return case.told(Fate.ADOPTED)
+    return case.told(Fate.UNEXPLAINED, f"it carries no other label than {case.root}'s, no guard, and stays")
+
+
+def _tell_pruned(case: _Case) -> Told:
+    """Tell of a deletion: the controller reads the label first and deletes then, so the label may change in between."""
+    last = case.alive[-1]
     if last.guarded:
-        return Told(ref, Fate.GUARDED, last.owner)
-    if last.owner not in {"", root}:
-        return Told(ref, Fate.ADOPTED, last.owner)
-    return Told(ref, Fate.UNEXPLAINED, last.owner, why=f"it carries no other label than {root}'s, no guard, and stays")
-
-
-def _tell_pruned(ref: ObjectRef, alive: Sequence[Sighting], again: str, root: str) -> Told:
-    """Tell of a deletion: the label must have been the root's; it reads the label first and deletes then."""
-    owner = alive[-1].owner
-    if alive[-1].guarded:
-        return Told(ref, Fate.UNEXPLAINED, owner, again, "it was guarded, and pruned all the same")
-    if owner == root:
-        return Told(ref, Fate.PRUNED, owner, again)
-    if root in {one.owner for one in alive}:
-        return Told(ref, Fate.PRUNED, owner, again, f"adopted between {root}'s look and its deletion")
-    return Told(ref, Fate.UNEXPLAINED, owner, again, f"it never carried {root}'s label, and was pruned")
+        return case.told(Fate.UNEXPLAINED, "it was guarded, and pruned all the same")
+    if last.owner == case.root:
+        return case.told(Fate.PRUNED)
+    if case.root in {one.owner for one in case.alive}:
+        return case.told(Fate.PRUNED, f"adopted between {case.root}'s look and its deletion")
+    return case.told(Fate.UNEXPLAINED, f"it never carried {case.root}'s label, and was pruned")
 
 
 def as_text(told: Sequence[Told], *, title: str) -> str:

@@ -20,6 +20,7 @@ from fluxdrill.kube.wait import all_of, ready, wait_for
 from fluxdrill.lab.audit import read_writes
 from fluxdrill.lab.lab import CRDS, Lab
 from fluxdrill.lab.serve import REPOSITORY, Copy, Repository, sync
+from fluxdrill.model.conditions import blames_dependency, dependencies
 from fluxdrill.model.conditions import ready as ready_condition
 from fluxdrill.model.ordering import Write
 from fluxdrill.model.refs import KubeObject, ObjectRef
@@ -80,9 +81,10 @@ class Evidence:
         return self.fates(self.diff.leaving)
 
     @property
-    def bystanders(self) -> frozenset[ObjectRef]:
-        """What was there and does not leave the root."""
-        return frozenset(ref for ref, found in self.seen.items() if found[0].uid) - self.diff.leaving
+    def bystanders(self) -> list[Told]:
+        """The fate of everything that was there and that the root never had a hand in."""
+        there = frozenset(ref for ref, found in self.seen.items() if found[0].uid)
+        return self.fates(there - self.diff.before - self.diff.after)
 
     def fates(self, refs: Collection[ObjectRef]) -> list[Told]:
         """Return the fates of some objects."""
@@ -124,12 +126,14 @@ class Replay:
         store = self.lab.store
         kinds = {GroupKind.of(ref) for ref in self.objects}
         subscription, start = store.subscribe(kinds)
+        settling = Settling()
         try:
             began = store.clock.now()
             self._serve(Stage.FIXED)
             revision = self.repository.revision
             applied = wait_for(store, at_revision([ROOT], revision), deadline=DEADLINE, what="the root to be fixed")
-            wait_for(store, self._settled(revision), deadline=DEADLINE, dwell=2, what="the rest", fail_fast=False)
+            settled = self._settled(revision, settling)
+            wait_for(store, settled, deadline=DEADLINE, dwell=2, what="the rest", fail_fast=False)
             views = [start, *subscription.take(0)]
         finally:
             store.unsubscribe(subscription)
@@ -142,7 +146,7 @@ class Replay:
             seconds=applied.met.since(began),
             seen=sightings(views, self.objects),
             writes=tuple(read_writes(self.lab.cluster.audit_log, self.lab.api.discovery.all())),
-            refusals=self._refusals(),
+            refusals=_refusals(_completed(settling, store.view())),
         )
 
     # Seeds.
@@ -185,31 +189,37 @@ class Replay:
         view = self.lab.store.view()
         found = {ref: obj for ref in self.diff.leaving if (obj := view.get(ref)) is not None}
         inventory = _inventory(view.get(ROOT) or {})
-        unsubstituted = sum("${" in json.dumps(obj.get("spec") or obj.get("data") or obj) for obj in found.values())
+        unsubstituted = sum("${" in json.dumps(obj) for obj in found.values())
         self.moments.append(Moment(name, inventory, {ref: owner_of(obj) for ref, obj in found.items()}, unsubstituted))
 
-    def _settled(self, revision: str) -> Predicate:
+    def _settled(self, revision: str, settling: Settling) -> Predicate:
         """Met when no old object is on its way out, and each Kustomization is Ready at `revision` or fails for good."""
-        settling = Settling()
 
         def judge(view: View) -> Verdict3:
             verdict = settling.judge(_kustomizations(view))
             going = [ref for ref in sorted(self.objects) if _is_going(view.get(ref))]
             if going:
                 return Verdict3.not_yet(f"{len(going)} objects are on their way out, such as {going[0]}", *going)
-            old = [ref for ref in ALL if _is_old(view.get(ref), revision)]
-            return Verdict3.not_yet(f"{old[0]} is at another revision", *old) if old else verdict
+            moving = _moving(_completed(settling, view), revision)
+            return Verdict3.not_yet(f"{moving[0]} is not at {revision} yet", *moving) if moving else verdict
 
         kinds = {GroupKind.of(ref) for ref in self.objects} | {KUSTOMIZATION, EVENT}
         return Predicate(judge, kinds=frozenset(kinds))
 
-    def _refusals(self) -> dict[str, str]:
-        conditions = {ref.name: ready_condition(self.lab.store.get(ref) or {}) for ref in ALL}
-        return {
-            name: f"{found.reason}: {' '.join(found.message.split())}"
-            for name, found in conditions.items()
-            if found is not None and found.status != "True"
-        }
+
+def _completed(settling: Settling, view: View) -> dict[ObjectRef, KubeObject]:
+    """Return the root and its children as their last completed attempt left them."""
+    present = {ObjectRef.of(obj): obj for obj in view.list(KUSTOMIZATION)}
+    return {ref: obj for ref, obj in settling.completed(present).items() if ref in ALL}
+
+
+def _refusals(completed: Mapping[ObjectRef, KubeObject]) -> dict[str, str]:
+    conditions = {ref.name: ready_condition(obj) for ref, obj in completed.items()}
+    return {
+        name: f"{found.reason}: {' '.join(found.message.split())}"
+        for name, found in conditions.items()
+        if found is not None and found.status != "True"
+    }
 
 
 def owner_of(obj: KubeObject) -> str:
@@ -246,9 +256,22 @@ def _is_going(obj: KubeObject | None) -> bool:
     return obj is not None and "deletionTimestamp" in obj["metadata"]
 
 
-def _is_old(obj: KubeObject | None, revision: str) -> bool:
-    found = ready_condition(obj or {})
-    applied = ((obj or {}).get("status") or {}).get("lastAppliedRevision")
-    return found is None or (found.status == "True" and applied != revision)
+def _moving(completed: Mapping[ObjectRef, KubeObject], revision: str) -> list[ObjectRef]:
+    """Return what has not come to its end: nothing completed yet, Ready at another revision, or free to go on."""
+    here = {ref for ref, obj in completed.items() if _ready_at(obj) == revision}
+    return [ref for ref, obj in completed.items() if ref not in here and _goes_on(obj, here)]
 
 
+def _ready_at(obj: KubeObject) -> str:
+    """Return the revision at which an object is Ready; "" where it is not."""
+    found = ready_condition(obj)
+    is_ready = found is not None and found.status == "True"
+    return str((obj.get("status") or {}).get("lastAppliedRevision", "")) if is_ready else ""
+
+
+def _goes_on(obj: KubeObject, here: Collection[ObjectRef]) -> bool:
+    """Whether an object that is not Ready at the revision will be tried with another result."""
+    found = ready_condition(obj)
+    if found is None or found.status != "False":
+        return True
+    return blames_dependency(obj) and set(dependencies(obj)) <= set(here)
