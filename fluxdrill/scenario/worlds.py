@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from fluxdrill.cluster.embedded import EmbeddedOptions
 from fluxdrill.errors import UsageError
 from fluxdrill.faults.world import World
 from fluxdrill.flux.controllers import Pace
+from fluxdrill.kube.wait import WaitTimeout
 from fluxdrill.lab.lab import Lab, LabSpec, Observer
 from fluxdrill.lab.profiles import pace_of as base_pace
 from fluxdrill.lab.serve import REPOSITORY, prepare, sync
@@ -33,6 +35,8 @@ HERE = frozenset(
 )
 """What an embedded lab can do for a scenario."""
 
+UP = 180.0
+"""Seconds that a repository may take to come up in a new lab."""
 Start = Callable[..., Lab]
 
 
@@ -111,6 +115,8 @@ class Worlds:
         lab = self._start(spec, prepare=copy)
         try:
             repository = sync(lab, copies[0])
+            with suppress(WaitTimeout):  # the steady state of the scenario will say so, in its own words
+                repository.wait_ready(deadline=UP)
         except BaseException:
             lab.close()
             raise
