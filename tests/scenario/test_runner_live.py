@@ -12,7 +12,7 @@ from fluxdrill.faults.fault import Fault, State
 from fluxdrill.faults.objects import Delete, OfObject
 from fluxdrill.faults.world import World
 from fluxdrill.model.verdicts import Verdict
-from fluxdrill.scenario.ledger import ledgers, mirrored
+from fluxdrill.scenario.ledger import forget, ledgers, mirrored
 from fluxdrill.scenario.session import Ended
 from tests.scenario.conftest import REPOSITORIES, Run
 
@@ -153,4 +153,9 @@ def test_a_healing_that_fails_is_a_harness_error_and_stays_on_the_books(run: Run
     ended = run(**DRIFT | {"faults": [{"fault": "test.unhealable", "with": {"object": "ConfigMap/shop/settings"}}]})
     assert ended.judgement.verdict is Verdict.HARNESS_ERROR
     assert ended.dirty
+    note = list(ledgers().glob("sample-scenario-*"))
     assert [one.fault for one in mirrored(world.api)] == ["test.unhealable"]
+    assert len(note) == 1
+    note[0].unlink()  # nothing heals it, and its lab ends with this module
+    for one in mirrored(world.api):
+        forget(world.api, one)
