@@ -35,6 +35,7 @@ from fluxdrill.model.refs import Resource
 from fluxdrill.progress import Progress, Silent
 from fluxdrill.sealedsecrets import controller, sealing
 from fluxdrill.sealedsecrets.controller import SealedSecretsController
+from fluxdrill.sources.charts import ChartServer
 from fluxdrill.sources.git import GitServer
 from fluxdrill.sources.outside import Outside
 from fluxdrill.toolchain.build import Tools, ensure
@@ -66,9 +67,9 @@ class LabSpec:
 class Lab:
     """A lab that runs from `Lab.start` until `close` (or the end of its `with` block).
 
-    `api` talks to its API server as admin, `store` watches it, `git` serves repositories to it, `outside` refuses and
-    records the hosts it wanted, `flux` and `cluster.processes` are its processes, `interventions` records what is
-    done to it, `began` and `seconds` tell its start.
+    `api` talks to its API server as admin, `store` watches it, `git` serves repositories and `charts` Helm charts to it,
+    `outside` refuses and records the hosts it wanted, `flux` and `cluster.processes` are its processes, `interventions`
+    records what is done to it, `began` and `seconds` tell its start.
     """
 
     def __init__(
@@ -207,6 +208,7 @@ class Lab:
         self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
         self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=self._observe))
         self.git = self._stack.enter_context(self._git_server())
+        self.charts = self._stack.enter_context(ChartServer())
         self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
         if self.sealed_secrets is not None:
             self._step("sealing key and sealed-secrets", partial(self._start_sealed_secrets, self.sealed_secrets))

@@ -34,6 +34,8 @@ from suites.replay.incident import CHILDREN, PATH, History, Stage, open_history,
 ALL = tuple(replace(ROOT, name=name) for name in (ROOT.name, *CHILDREN))
 DEADLINE = 150.0
 """Seconds for one revision to arrive everywhere, also on a busy machine."""
+DWELL = 5.0
+"""Seconds that everything must stay settled: longer than a retry and the attempt after it."""
 
 
 class Last(StrEnum):
@@ -133,8 +135,10 @@ class Replay:
             revision = self.repository.revision
             applied = wait_for(store, at_revision([ROOT], revision), deadline=DEADLINE, what="the root to be fixed")
             settled = self._settled(revision, settling)
-            wait_for(store, settled, deadline=DEADLINE, dwell=2, what="the rest", fail_fast=False)
+            wait_for(store, settled, deadline=DEADLINE, dwell=DWELL, what="the rest", fail_fast=False)
             views = [start, *subscription.take(0)]
+            end = store.view()
+            settling.judge(_kustomizations(end))  # a retry may have begun since
         finally:
             store.unsubscribe(subscription)
         self._note(str(Stage.FIXED))
@@ -146,7 +150,7 @@ class Replay:
             seconds=applied.met.since(began),
             seen=sightings(views, self.objects),
             writes=tuple(read_writes(self.lab.cluster.audit_log, self.lab.api.discovery.all())),
-            refusals=_refusals(_completed(settling, store.view())),
+            refusals=_refusals(_completed(settling, end)),
         )
 
     # Seeds.

@@ -1,0 +1,181 @@
+"""Charts over HTTP: what HelmRepository and HelmChart say while the repository is well and while it is not (Flux 2.9)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from fluxdrill.flux import NAMESPACE
+from fluxdrill.flux.operations import reconcile
+from fluxdrill.kube.wait import absent, all_current, all_of, ready, wait_for
+from fluxdrill.lab.lab import Lab
+from fluxdrill.model.refs import KubeObject, ObjectRef
+from fluxdrill.pytest_plugin.measured import Measured
+from fluxdrill.sources.charts import ChartServer, GitFault, IndexFault
+from fluxdrill.sources.standin import NAME, package
+from suites.ordering.seen import failed, gone, holds, never
+from suites.remediation.releases import repository, repository_ref
+from suites.sabotage import fake_ready, refused
+
+pytestmark = [pytest.mark.live]
+
+CONTROLS = ("test_control_a_repository_that_a_person_calls_ready_fetches_nothing",)
+
+USER, PASSWORD = "flux", secrets.token_urlsafe(12)
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """A chart server of its own with the stand-in 1.0.0, a HelmRepository that knows its credentials, and a HelmChart."""
+
+    lab: Lab
+    server: ChartServer
+    name: str
+
+    @property
+    def repository(self) -> ObjectRef:
+        """The HelmRepository."""
+        return repository_ref(self.name)
+
+    @property
+    def chart(self) -> ObjectRef:
+        """The HelmChart."""
+        return ObjectRef("source.toolkit.fluxcd.io", "HelmChart", NAMESPACE, self.name)
+
+    @property
+    def secret(self) -> ObjectRef:
+        """The credentials."""
+        return ObjectRef("", "Secret", NAMESPACE, self.name)
+
+    def ask_for(self, version: str) -> None:
+        """Have the HelmChart want this version."""
+        source = {"kind": "HelmRepository", "name": self.name}
+        spec = {"interval": "10m", "chart": NAME, "version": version, "sourceRef": source}
+        meta = {"name": self.name, "namespace": NAMESPACE}
+        self.lab.api.apply(
+            {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmChart", "metadata": meta, "spec": spec}
+        )
+
+    def publish(self, version: str) -> None:
+        """Serve another version of the stand-in."""
+        self.server.publish(NAME, version, package(version))
+
+    def look(self) -> None:
+        """Have the HelmRepository look at the index now."""
+        reconcile(self.lab.api, self.lab.store, self.repository, deadline=30)
+
+    def fetched(self, version: str, *, deadline: float = 30) -> float:
+        """Wait until repository and chart are Ready, the chart at `version`, and return the seconds it took."""
+        newest = holds(self.chart, lambda obj: _version(obj) == version, f"at {version}")
+        wanted = all_of(all_current([self.repository, self.chart]), newest)
+        met = wait_for(self.lab.store, wanted, deadline=deadline, what=f"{self.name} to be fetched", fail_fast=False)
+        return met.seconds
+
+    def says(self, ref: ObjectRef, reason: str, text: str = "") -> float:
+        """Wait until `ref` is Ready=False for `reason`, and return the seconds it took."""
+        told = wait_for(self.lab.store, failed(ref, reason, text), deadline=30, what=f"{reason} of {ref}")
+        return told.seconds
+
+
+def _version(chart: KubeObject) -> str:
+    artifact = (chart.get("status") or {}).get("artifact") or {}
+    return str(artifact.get("revision", ""))
+
+
+@pytest.fixture
+def supply(lab: Lab) -> Iterator[Supply]:
+    """A supply whose chart is Ready at 1.0.0."""
+    with ChartServer(user=USER, password=PASSWORD) as server:
+        one = Supply(lab, server, f"supply-{secrets.token_hex(2)}")
+        one.publish("1.0.0")
+        meta = {"name": one.name, "namespace": NAMESPACE}
+        lab.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"username": USER, "password": PASSWORD}})  # fmt: skip
+        lab.api.apply(repository(one.name, server.url, secret=one.name))
+        one.ask_for("1.0.0")
+        one.fetched("1.0.0")
+        yield one
+        for ref in (one.chart, one.repository):
+            lab.api.delete(ref)
+            wait_for(lab.store, absent(ref), deadline=30, what=f"{ref} to be gone")
+        gone(lab, one.secret)
+
+
+@pytest.mark.ci
+def test_a_chart_is_fetched_over_http_with_credentials_and_a_new_version_once_it_is_looked_for(supply: Supply) -> None:
+    """HelmRepository and HelmChart are Ready, at 1.0.0 and at 1.1.0."""
+    supply.publish("1.1.0")
+    supply.look()
+    supply.ask_for("1.1.0")
+    supply.fetched("1.1.0")
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (GitFault.down(), "connection refused"),
+        (GitFault.server_error(503), "503"),
+        (GitFault.unauthorized(), "401"),
+        (GitFault.truncated(), "unexpected EOF"),
+        (GitFault.hang(), "deadline exceeded"),
+    ],
+    ids=["down", "5xx", "401", "truncated", "hang"],
+)
+def test_a_repository_that_fails_says_so_keeps_its_chart_and_heals_alone(
+    supply: Supply, measured: Measured, fault: GitFault, text: str
+) -> None:
+    """The HelmRepository is Ready=False (Failed) with the cause; the HelmChart that was fetched stays Ready meanwhile."""
+    supply.server.fault = fault
+    supply.look()
+    supply.says(supply.repository, "Failed", text)
+    wait_for(supply.lab.store, ready(supply.chart), deadline=5, what="the chart to stay Ready")
+    supply.server.heal()
+    measured("heal until Ready", supply.fetched("1.0.0"))
+
+
+def test_a_malformed_index_fails_the_repository_and_is_healed_by_a_good_one(supply: Supply, measured: Measured) -> None:
+    """An answer of 200 that is no index: IndexationFailed, which is not what a repository out of reach says."""
+    supply.server.index_fault = IndexFault.MALFORMED
+    supply.look()
+    supply.says(supply.repository, "IndexationFailed")
+    supply.server.index_fault = None
+    measured("heal until Ready", supply.fetched("1.0.0"))
+
+
+def test_a_version_that_a_stale_index_hides_stalls_the_chart_until_the_index_tells_of_it(
+    supply: Supply, measured: Measured
+) -> None:
+    """InvalidChartReference and Stalled: the chart does not look again by itself, and a new index wakes it."""
+    supply.server.index_fault = IndexFault.STALE
+    supply.publish("2.0.0")
+    supply.ask_for("2.0.0")
+    supply.says(supply.chart, "InvalidChartReference")
+    supply.server.index_fault = None
+    never(supply.lab, ready(supply.chart), seconds=5, what="the chart to look again by itself")
+    supply.look()
+    measured("new index until Ready", supply.fetched("2.0.0"))
+
+
+def test_an_archive_that_vanished_is_told_and_fetched_once_it_is_back(supply: Supply, measured: Measured) -> None:
+    """Retried without a request of ours. The reason is Unknown and the text blames authentication: it is misleading."""
+    supply.publish("2.0.0")
+    supply.look()
+    supply.server.withdraw(NAME, "2.0.0", archive_only=True)
+    supply.ask_for("2.0.0")
+    supply.says(supply.chart, "Unknown", "404 Not Found")
+    supply.publish("2.0.0")
+    measured("heal until Ready", supply.fetched("2.0.0"))
+
+
+def test_control_a_repository_that_a_person_calls_ready_fetches_nothing(lab: Lab, supply: Supply) -> None:
+    """Negative control: behind a server that is down, no faked Ready makes a version appear."""
+    supply.publish("2.0.0")
+    supply.server.fault = GitFault.down()
+    supply.ask_for("2.0.0")
+    supply.says(supply.chart, "InvalidChartReference")
+    fake_ready(lab, supply.chart, revision="2.0.0")
+    wait_for(lab.store, ready(supply.chart), deadline=10, what="the chart to be called Ready")
+    with refused():
+        supply.fetched("2.0.0", deadline=10)
