@@ -140,7 +140,7 @@ def recover(
     found = recover_at(kubeconfig) if kubeconfig is not None else recover_host()
     for line in lines(found):
         out.print(line)
-    if not all(one.clean for one in found):
+    if any(one.left for one in found):
         raise typer.Exit(ExitCode.LEFT_DIRTY)
 
 

@@ -30,8 +30,14 @@ class Recovered:
     clean: bool
     how: str
 
+    @property
+    def left(self) -> bool:
+        """Whether somebody has to do something: a run that lives heals its own."""
+        return not self.clean and self.how != LIVES
+
     def __str__(self) -> str:
-        return f"{'healed' if self.clean else 'OPEN  '}  {self.entry.fault} of {self.entry.scenario}: {self.how}"
+        state = "healed" if self.clean else "OPEN  " if self.left else "in use"
+        return f"{state}  {self.entry.fault} of {self.entry.scenario}: {self.how}"
 
 
 def recover_host() -> list[Recovered]:

@@ -173,7 +173,7 @@ def test_recover_leaves_the_faults_and_the_ledger_of_a_living_run_alone() -> Non
     own = made()
     entry = own.intend(HOST, {})
     (found,) = recover.recover_host()
-    assert (found.entry.id, found.clean, found.how) == (entry.id, False, "its run still lives")
+    assert (found.entry.id, found.clean, found.left, found.how) == (entry.id, False, False, "its run still lives")
     own.healed(entry)
     assert recover.recover_host() == []
     assert own.path.exists(), "its run may note another fault at any time"
