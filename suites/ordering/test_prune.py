@@ -181,6 +181,7 @@ def test_an_empty_path_prunes_everything_and_is_ready_and_a_missing_one_prunes_n
     assert {one: uid(lab, out(one)) for one in kept} == kept
 
 
+@pytest.mark.proves("flux.md 8.2", "without its file the root adopts what lies below, unsubstituted")
 def test_without_its_kustomization_file_the_root_takes_over_what_lies_below_and_unsubstituted(
     lab: Lab, make_fleet: Make, unique: Unique
 ) -> None:

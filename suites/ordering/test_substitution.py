@@ -62,6 +62,7 @@ def fails(lab: Lab, name: str, reason: str = "BuildFailed", *, deadline: float =
     return found.message if found is not None else ""
 
 
+@pytest.mark.proves("flux.md 8.8", "2.9 says variable not set (strict mode)")
 @pytest.mark.ci
 def test_s19_a_missing_variable_fails_the_build_in_strict_mode_and_is_named(
     lab: Lab, make_fleet: Make, unique: Unique
@@ -129,6 +130,7 @@ def test_an_optional_source_may_be_missing_while_another_one_defines(
     assert written(lab, name) == {"x": "inline"}
 
 
+@pytest.mark.proves("flux.md 8.5", "with no variable at all substitution is skipped")
 @pytest.mark.ci
 def test_with_nothing_defined_at_all_variables_reach_the_cluster_literally(
     lab: Lab, make_fleet: Make, unique: Unique

@@ -43,6 +43,7 @@ def image(value: str) -> dict[str, Any]:
     return {"target": {"kind": "ConfigMap"}, "patch": json.dumps(operation)}
 
 
+@pytest.mark.proves("flux.md 8.4", "a nested variable must be escaped")
 def test_a_nested_kustomization_gets_its_variable_only_when_it_is_escaped(
     lab: Lab, make_fleet: Make, unique: Unique
 ) -> None:
