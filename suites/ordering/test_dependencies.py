@@ -14,8 +14,9 @@ from fluxdrill.lab.lab import Lab
 from fluxdrill.model.conditions import condition as condition_of
 from fluxdrill.model.conditions import ready
 from fluxdrill.model.refs import KubeObject, ObjectRef
-from suites.ordering.conftest import Make
+from suites.ordering.conftest import Keep, Make
 from suites.ordering.links import Link, config, kustomization
+from suites.ordering.seen import inventory
 from suites.ordering.workloads import chart, release, release_ref
 from suites.sabotage import refused, stop_and_fake_ready
 
@@ -202,3 +203,25 @@ def test_s11_a_missing_namespace_is_named(lab: Lab, make_fleet: Make, unique: Un
     namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     fleet.change({f"{name}/objects.yaml": f"{config(name, namespace=name)}---\n{namespace}\n"}, "bring the namespace")
     fleet.wait_ready()
+
+
+@pytest.mark.proves("flux.md 4.1.10", "what a failed apply wrote before it failed is in no inventory: it stays")
+def test_what_a_failed_apply_had_written_already_outlives_its_removal_from_git(
+    lab: Lab, make_fleet: Make, unique: Unique, left: Keep
+) -> None:
+    """The namespace is applied in a stage of its own, the next stage fails: taken back in Git, the namespace stays."""
+    name, early = unique("partial"), left(ObjectRef("", "Namespace", "", unique("early")))
+    fleet = make_fleet(Link(name))
+    fleet.wait_ready()
+    namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": early.name}})
+    _, custom = widget(name, f"{unique('w')}.test")
+    fleet.change(
+        {f"{name}/objects.yaml": f"{config(name)}---\n{namespace}\n---\n{custom}"}, "one stage works, one fails"
+    )
+    failed = condition(kustomization(name), "Ready", "False", "ReconciliationFailed")
+    wait_for(lab.store, failed, deadline=30, what="the missing kind to be told")
+    wait_for(lab.store, present(early), deadline=10, what="the namespace of the stage before")
+    back = fleet.change({f"{name}/objects.yaml": config(name)}, "take both back")
+    wait_for(lab.store, at_revision([kustomization(name)], back), deadline=60, what="Ready without them")
+    assert inventory(lab.api.get(kustomization(name))) == {name}
+    assert "deletionTimestamp" not in lab.api.get(early)["metadata"]
