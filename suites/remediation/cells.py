@@ -97,10 +97,14 @@ CELLS = (
     Cell(
         "install-retries-1-remediate-last", Fails.INSTALL,
         _remediation("install", 1, remediateLastFailure=True), End.STALLED,
-        Outcome(f"False {UNINSTALLED}", EXCEEDED, INSTALL_FAILED, f"True {UNINSTALLED}", "", (2, 2, 0)), (),
+        Outcome(INSTALL_FAILED, EXCEEDED, INSTALL_FAILED, f"True {UNINSTALLED}", "", (2, 2, 0)), (),
     ),
     Cell("install-unlimited", Fails.INSTALL, _remediation("install", -1), End.RETRIES, attempts=5),
-    Cell("install-retry-on-failure", Fails.INSTALL, _retry("install"), End.RETRIES, attempts=2),
+    Cell(  # its second attempt is an upgrade, and those it says nothing about
+        "install-retry-on-failure", Fails.INSTALL, _retry("install"), End.STALLED,
+        Outcome(UPGRADE_FAILED, EXCEEDED, UPGRADE_FAILED, "", "", (2, 1, 1)), ("failed", "failed"),
+    ),
+    Cell("both-retry-on-failure", Fails.INSTALL, _retry("install") | _retry("upgrade"), End.RETRIES, attempts=3),
     Cell(
         "upgrade-retries-0", Fails.UPGRADE, _remediation("upgrade", 0), End.STALLED,
         Outcome(UPGRADE_FAILED, EXCEEDED, UPGRADE_FAILED, "", "", (1, 0, 1)), ("deployed", "failed"), serving=1,
@@ -129,7 +133,7 @@ CELLS = (
     ),
     Cell(
         "install-test-ignored", Fails.INSTALL_TEST, {"test": {"enable": True, "ignoreFailures": True}}, End.READY,
-        Outcome(INSTALLED, "", INSTALLED, "", TEST_FAILED, (0, 0, 0)), ("deployed",), serving=1,
+        Outcome(INSTALLED, "", INSTALLED, "", TEST_FAILED, (1, 0, 0)), ("deployed",), serving=1,
     ),
     Cell(
         "upgrade-test-retries-1", Fails.UPGRADE_TEST, _remediation("upgrade", 1), End.STALLED,
@@ -145,6 +149,6 @@ ILLEGAL: Mapping[str, tuple[Mapping[str, Any], str]] = {
         {"upgrade": {"strategy": {"name": "RemediateOnFailure", "retryInterval": "1s"}}},
         "retryInterval",
     ),
-    "retries that are no number": (_remediation("install", "three"), "integer"),  # type: ignore[arg-type]
+    "retries that are no number": (_remediation("install", "three"), "expected numeric"),  # type: ignore[arg-type]
 }
 """Cells that the API server refuses, and what it blames."""

@@ -17,6 +17,7 @@ from fluxdrill.kube.predicates import Predicate, Verdict3
 from fluxdrill.kube.view import View
 from fluxdrill.kube.wait import WaitResult, absent, all_of, condition, ready, wait_for
 from fluxdrill.lab.lab import Lab
+from fluxdrill.model.clock import Instant
 from fluxdrill.model.conditions import ConditionStatus
 from fluxdrill.model.conditions import condition as condition_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
@@ -142,6 +143,11 @@ class Release:
         seen = [one for transition in self.lab.store.timeline.of(self.ref) for one in transition.conditions]
         assert seen, f"nothing was seen of {self.name}"
         return any(one.type == kind and one.status is ConditionStatus.TRUE for one in seen)
+
+    def stalled_at(self) -> Instant:
+        """Return when it was first seen to be stalled; a wait may have begun long after that."""
+        seen = self.lab.store.timeline.of(self.ref)
+        return next(one.at for one in seen if any(c.type == "Stalled" and c.status == "True" for c in one.conditions))
 
     def heal_pods(self) -> None:
         """Have the pods that are not ready become so: the cause ends, and nobody touches the release."""

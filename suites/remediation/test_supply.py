@@ -12,6 +12,8 @@ from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.operations import reconcile
 from fluxdrill.kube.wait import absent, all_current, all_of, ready, wait_for
 from fluxdrill.lab.lab import Lab
+from fluxdrill.model.conditions import ConditionStatus
+from fluxdrill.model.conditions import condition as condition_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
 from fluxdrill.sources.charts import ChartServer, GitFault, IndexFault
@@ -83,6 +85,11 @@ class Supply:
 def _version(chart: KubeObject) -> str:
     artifact = (chart.get("status") or {}).get("artifact") or {}
     return str(artifact.get("revision", ""))
+
+
+def _not_found(chart: KubeObject) -> bool:
+    said = condition_of(chart, "Ready")
+    return said is not None and said.status is ConditionStatus.FALSE and "404 Not Found" in said.message
 
 
 @pytest.fixture
@@ -159,12 +166,13 @@ def test_a_version_that_a_stale_index_hides_stalls_the_chart_until_the_index_tel
 
 
 def test_an_archive_that_vanished_is_told_and_fetched_once_it_is_back(supply: Supply, measured: Measured) -> None:
-    """Retried without a request of ours. The reason is Unknown and the text blames authentication: it is misleading."""
+    """Retried without a request of ours. The reason is ChartPullError or Unknown (then the text blames authentication)."""
     supply.publish("2.0.0")
     supply.look()
     supply.server.withdraw(NAME, "2.0.0", archive_only=True)
     supply.ask_for("2.0.0")
-    supply.says(supply.chart, "Unknown", "404 Not Found")
+    told = holds(supply.chart, _not_found, "says that the archive is not there")
+    wait_for(supply.lab.store, told, deadline=30, what="the failure to be told", fail_fast=False)
     supply.publish("2.0.0")
     measured("heal until Ready", supply.fetched("2.0.0"))
 
