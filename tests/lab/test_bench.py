@@ -23,7 +23,7 @@ from fluxdrill.lab.lab import Lab
 from fluxdrill.progress import Silent
 from tests.processes import line, python, running
 
-NAMES = ["lab_memory", "lab_start", "wait_latency", "poll_latency", "four_labs", "homelab_ready"]
+NAMES = ["lab_memory", "lab_start", "wait_latency", "poll_latency", "four_labs", "homelab_ready", "homelab_factor"]
 QUIET = Conditions(2, 0.25, "fluxdrill 9.9.9, Kubernetes v1.0.0")
 
 
