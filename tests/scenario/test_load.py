@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,8 @@ def test_a_valid_scenario_is_read(tmp_path: Path) -> None:
     assert load(written(tmp_path)).id == "sample-scenario"
 
 
-def test_every_scenario_of_the_project_is_valid_within_a_second() -> None:
-    began = time.monotonic()
-    found = load_all(find([SCENARIOS]))
-    assert found
-    assert (
-        time.monotonic() - began < 10
-    )  # the second is measured by `nox -s bench`; this only keeps it from running away
+def test_every_scenario_of_the_project_is_valid() -> None:
+    assert load_all(find([SCENARIOS]))
 
 
 @pytest.mark.parametrize(
