@@ -28,14 +28,26 @@ def fluxdrill(session: nox.Session, *arguments: str) -> None:
         raise
 
 
+def run_live(session: nox.Session, folder: str, *, labs: int) -> None:
+    """Run `folder`, unless the arguments name a place, with a report and as many labs at once."""
+    named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
+    where = [] if named else [folder]
+    session.run("pytest", "--lab-reports=reports", "-n", str(labs), "-m", "not nightly", *where, *session.posargs)
+
+
+def command(session: nox.Session, name: str) -> None:
+    """Run the fluxdrill command of the same name with every program built."""
+    session.install("-e", ".")
+    fluxdrill(session, "toolchain", "build")
+    fluxdrill(session, name, *session.posargs)
+
+
 @nox.session
 def suites(session: nox.Session) -> None:
     """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
-    where = [] if named else ["suites"]
-    session.run("pytest", "--lab-reports=reports", "-n", "3", "-m", "not nightly", *where, *session.posargs)
+    run_live(session, "suites", labs=3)
 
 
 @nox.session
@@ -89,9 +101,7 @@ def doctor(session: nox.Session) -> None:
 @nox.session
 def rehearse(session: nox.Session) -> None:
     """Cold-start a repository in an empty lab: -- SOURCE --path DIR [--ref REV] [--seed FILE] [--json FILE]."""
-    session.install("-e", ".")
-    fluxdrill(session, "toolchain", "build")
-    fluxdrill(session, "rehearse", *session.posargs)
+    command(session, "rehearse")
 
 
 @nox.session
@@ -106,9 +116,7 @@ def scenarios(session: nox.Session) -> None:
     """Run every scenario as a test, two labs at a time: [-- PATH ... pytest options]."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
-    where = [] if named else ["scenarios"]
-    session.run("pytest", "--lab-reports=reports", "-n", "2", "-m", "not nightly", *where, *session.posargs)
+    run_live(session, "scenarios", labs=2)
 
 
 @nox.session
@@ -137,25 +145,19 @@ def allure(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure lab start, wait latency and memory on this machine: [-- --json FILE]."""
-    session.install("-e", ".")
-    fluxdrill(session, "toolchain", "build")
-    fluxdrill(session, "bench", *session.posargs)
+    command(session, "bench")
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Run every scenario ten times and tell every difference; goes on where it was cut off: [-- PATH ... --times N]."""
-    session.install("-e", ".")
-    fluxdrill(session, "toolchain", "build")
-    fluxdrill(session, "soak", *session.posargs)
+    command(session, "soak")
 
 
 @nox.session
 def campaign(session: nox.Session) -> None:
     """Run scenarios drawn by weight: -- --seed S --minutes M."""
-    session.install("-e", ".")
-    fluxdrill(session, "toolchain", "build")
-    fluxdrill(session, "campaign", *session.posargs)
+    command(session, "campaign")
 
 
 @nox.session

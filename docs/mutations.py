@@ -141,7 +141,7 @@ GUARDS = (
     Guard(
         "a check that held before the fault is taken for its effect",
         "fluxdrill/scenario/looking.py",
-        "            if check.verb not in _DATED and self._holds(check):",
+        "            if check.verb not in _DATED and self._looking.holds(check, self._baseline):",
         "            if False:",
         "tests/scenario/test_looking.py::test_what_holds_before_the_fault_is_no_sighting",
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,6 +56,11 @@ class Looking:
     def rule(self, check: Check, baseline: Baseline) -> Predicate:
         """Return the rule of a check."""
         return bind(check, self._world, baseline, self._rendering)
+
+    def holds(self, check: Check, baseline: Baseline) -> bool:
+        """Tell whether `check` holds at this moment, as far as the watch knows for certain."""
+        rule, view = self.rule(check, baseline), self._world.store.view()
+        return view.decidable(rule.kinds) and rule.judge(view).answer is Answer.MET
 
     def wait(self, check: Check, baseline: Baseline) -> Look:
         """Wait until `check` holds; raises what `wait_for` raises."""
@@ -175,13 +179,12 @@ class Sightings:
         self._looking, self._checks, self._baseline = looking, checks, baseline
         self._pool = ThreadPoolExecutor(max_workers=len(checks), thread_name_prefix="sighting")
         self._futures: dict[int, Future[Look]] = {}
-        self._ended = threading.Event()
 
     def begin(self) -> str:
         """Start to look; return the text of a check that holds already ("" for none): it could be seen without a fault."""
         self._looking.follow(ref for check in self._checks for ref in check.refs)
         for check in self._checks:
-            if check.verb not in _DATED and self._holds(check):
+            if check.verb not in _DATED and self._looking.holds(check, self._baseline):
                 return check.text
         for number, check in enumerate(self._checks):
             self._futures[number] = self._pool.submit(self._look, check)
@@ -195,14 +198,7 @@ class Sightings:
 
     def end(self) -> None:
         """Let the threads end; what they still look for is of no interest any more."""
-        self._ended.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _holds(self, check: Check) -> bool:
-        rule = self._looking.rule(check, self._baseline)
-        store = self._looking._world.store  # noqa: SLF001
-        view = store.view()
-        return view.decidable(rule.kinds) and rule.judge(view).answer is Answer.MET
 
     def _look(self, check: Check) -> Look:
         try:

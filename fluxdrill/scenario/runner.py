@@ -233,14 +233,16 @@ class Runner:
         return _End(Result.DONE, actions.perform(self.world, step.what, self._baseline, keep), self._now())
 
     def _heal(self, step: Step) -> _End:
-        entry = self._open.get(step.fault)
-        if entry is None:
+        if step.fault not in self._open:
             return _End(Result.DONE, "it was never injected")
-        fault = _fault(step)
-        fault.heal(self.world, entry.state)
+        self._heal_one(step.fault)
+        return _End(Result.DONE, "healed" if _fault(step).reversible else "nothing to take back", self._now())
+
+    def _heal_one(self, number: int) -> None:
+        entry = self._open[number]
+        self.plan.faults[number].heal(self.world, entry.state)
         self._ledger.healed(entry)
-        del self._open[step.fault]
-        return _End(Result.DONE, "healed" if fault.reversible else "nothing to take back", self._now())
+        del self._open[number]
 
     def _clean(self, step: Step) -> _End:
         del step
@@ -260,10 +262,8 @@ class Runner:
         problems = []
         for number, entry in list(self._open.items())[::-1]:
             try:
-                self.plan.faults[number].heal(self.world, entry.state)
-                self._ledger.healed(entry)
-                del self._open[number]
-            except FluxdrillError as error:
+                self._heal_one(number)
+            except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from being healed
                 problems.append(f"{entry.fault} is not healed: {error}")
         return problems
 
