@@ -145,6 +145,20 @@ BINARIES: tuple[Binary, ...] = (
     _binary("kustomize", "kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
     _sealed_secrets("sealed-secrets-controller", "controller"),
     _sealed_secrets("kubeseal", "kubeseal"),
+    _binary(
+        "registry",
+        "registry",
+        "github.com/distribution/distribution/v3/cmd/registry",
+        "--version",
+        stamps=("github.com/distribution/distribution/v3/version.version={version}",),
+    ),
+    _binary(
+        "helm",
+        "helm",
+        "helm.sh/helm/v4/cmd/helm",
+        "version",
+        stamps=("helm.sh/helm/v4/internal/version.version={version}",),
+    ),
 )
 
 FILE_SETS: tuple[FileSet, ...] = (
