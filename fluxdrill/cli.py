@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import fluxdrill
+from fluxdrill.cli_explain import explain
 from fluxdrill.cli_report import report
 from fluxdrill.cli_scenario import campaign, recover, scenario, soak
 from fluxdrill.errors import ExitCode, FluxdrillError, UsageError
@@ -30,6 +31,7 @@ toolchain = typer.Typer(no_args_is_help=True, help="The pinned programs a lab is
 app.add_typer(toolchain, name="toolchain")
 app.add_typer(scenario, name="scenario")
 app.add_typer(report, name="report")
+app.add_typer(explain, name="explain")
 for one in (campaign, soak, recover):
     app.command()(one)
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -134,6 +134,7 @@ def _pod_stages() -> list[Document]:
     return [
         _stage("pod-start", "Pod", *fresh, pulls, steps=[_status(_STARTED)]),
         _stage("pod-pull-error", "Pod", *fresh, _is(_BEHAVES, Behaviour.IMAGE_PULL_ERROR), steps=[_PULL_EVENT, _status(_PULL_ERROR)]),
+        _stage("pod-pulled", "Pod", _LIVES, _is(_PHASE, "Pending"), _is(_WAITING, "true"), pulls, steps=[_status(_STARTED)]),
         _stage("pod-ready", "Pod", *running, _is(_READY, "false"), _TIMED, _is(_BEHAVES, Behaviour.READY), steps=[_status(_SERVING)], delay=after),
         _stage("pod-complete", "Pod", *running, _TIMED, _is(_BEHAVES, Behaviour.COMPLETE), steps=[_status(_COMPLETED)], delay=after),
         _stage("pod-fail", "Pod", *running, _TIMED, _is(_BEHAVES, Behaviour.FAIL), steps=[_status(_FAILED)], delay=after),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.simulated import NODE_NAME, Behaviour
+from fluxdrill.cluster.simulated import BEHAVIOUR, NODE_NAME, Behaviour
 from fluxdrill.kube.wait import (
     DeviatedTimeoutError,
     WaitFailedError,
@@ -127,6 +127,8 @@ def test_an_image_that_cannot_be_pulled_is_waited_for_and_told_in_an_event(place
         return bool(about.get("namespace") == place.name and event["reason"] == "Failed")
 
     place.wait(some(EVENTS, tells, "event"), "the event")
+    place.lab.api.patch(unpulled, {"metadata": {"annotations": {BEHAVIOUR: str(Behaviour.READY)}}})
+    place.wait(ready(unpulled), "the image, once it can be pulled")
 
 
 def test_jobs_complete_and_fail_after_their_time(place: Place) -> None:
