@@ -14,6 +14,7 @@ from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.model.ordering import Write
 from fluxdrill.model.refs import ObjectRef, Resource
 
+NAMESPACES = GroupKind("", "Namespace")
 WRITES = ("create", "update", "patch", "delete")
 
 
@@ -43,9 +44,15 @@ def _writes(lines: list[str], kinds: dict[tuple[str, str], GroupKind]) -> Iterat
             at=datetime.fromisoformat(event["requestReceivedTimestamp"]),
             user=event["user"]["username"],
             verb=event["verb"],
-            ref=ObjectRef(kind.group, kind.kind, about.get("namespace", ""), about.get("name", "")),
+            ref=_ref(kind, about),
             subresource=about.get("subresource", ""),
         )
+
+
+def _ref(kind: GroupKind, about: dict[str, Any]) -> ObjectRef:
+    """Return what a write was about; of a Namespace the log says that it lies in itself."""
+    namespace = "" if kind == NAMESPACES else about.get("namespace", "")
+    return ObjectRef(kind.group, kind.kind, namespace, about.get("name", ""))
 
 
 def _took(event: dict[str, Any]) -> bool:

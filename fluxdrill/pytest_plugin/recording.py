@@ -6,18 +6,16 @@ Under xdist each worker writes a journal of its own beside the controller's; the
 from __future__ import annotations
 
 import json
-import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import fluxdrill
 from fluxdrill.errors import FluxdrillError
+from fluxdrill.report.facts import run_facts
 from fluxdrill.report.folder import RunFolder
 from fluxdrill.report.journal import Journal
-from fluxdrill.toolchain.catalog import BINARIES
 
 _MESSAGE_LIMIT = 20_000
 
@@ -27,7 +25,7 @@ class Recording:
 
     def __init__(self, config: pytest.Config, root: Path) -> None:
         title = " ".join(map(str, config.invocation_params.args)) or "suites"
-        self.folder = RunFolder(root, "suites", title=f"pytest {title}", facts=_facts())
+        self.folder = RunFolder(root, "suites", title=f"pytest {title}", facts=run_facts())
         self.journal = self.folder.journal
         self.page: Path | None = None
 
@@ -101,16 +99,6 @@ def _skip_reason(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2])
     return report.longreprtext[-_MESSAGE_LIMIT:] if report.failed else ""
-
-
-def _facts() -> dict[str, Any]:
-    return {
-        "fluxdrill": fluxdrill.version(),
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "simulated": ["pods and their node (kwok)", "volumes"],
-        "versions": {one.name: one.version for one in BINARIES},
-    }
 
 
 def _merge(worker: Path, into: Journal) -> None:

@@ -47,10 +47,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was compared: `objects` in all three sets, and what differs or could not be compared."""
+    """What was compared: `objects` in all three sets, what differs or failed to compare, and what Flux leaves alone."""
 
     objects: int
     differences: tuple[Difference, ...]
+    uncompared: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -92,9 +93,11 @@ def converged(rendering: Rendering) -> Predicate:
 def compare(api: Api, tree: Expected) -> Comparison:
     """Compare the three sets now; raises UsageError when Git renders nothing, which would agree with anything."""
     differences: list[Difference] = []
+    uncompared: list[str] = []
     count = 0
     for node in tree.nodes.values():
         if node.build is Build.ELSEWHERE:
+            uncompared.append(f"what {node.ref} applies, which comes from another source")
             continue
         if node.build is not Build.BUILT:
             differences.append(Difference(node.ref, f"its path does not render: {node.message}"))
@@ -102,12 +105,12 @@ def compare(api: Api, tree: Expected) -> Comparison:
         wanted = {_located(api, ref) for ref in node.objects}
         count += len(wanted)
         differences += _inventory(api, node, wanted)
-        differences += _fields(api, node)
+        differences += _fields(api, node, uncompared)
     if count == 0 and not differences:
         raise UsageError(
             "The repository renders no object, so there is nothing that could agree.", hint="See its path."
         )
-    return Comparison(count, tuple(differences))
+    return Comparison(count, tuple(differences), tuple(uncompared))
 
 
 def _located(api: Api, ref: ObjectRef) -> ObjectRef:
@@ -139,7 +142,7 @@ def entry_ref(entry: str) -> ObjectRef:
     return ObjectRef(group, kind, namespace, name.replace("__", ":"))
 
 
-def _fields(api: Api, node: Node) -> Iterator[Difference]:
+def _fields(api: Api, node: Node, uncompared: list[str]) -> Iterator[Difference]:
     variables = _variables(api, node)
     for rendered in node.rendered:
         ref = ObjectRef.of(rendered)
@@ -147,6 +150,7 @@ def _fields(api: Api, node: Node) -> Iterator[Difference]:
             obj = _owned(substitute(rendered, variables), node)
             live = api.get(_located(api, ref))
             if _left_alone(live) or _left_alone(obj):
+                uncompared.append(f"the fields of {ref}, which tells Flux to leave it alone")
                 continue
             applied = api.apply(_in_namespace(obj, live), field_manager=MANAGER, dry_run=True)
         except NotFoundError:

@@ -47,6 +47,8 @@ class Looking:
     def __init__(self, world: World, rendering: Rendering) -> None:
         self._world = world
         self._rendering = rendering
+        self.uncompared: tuple[str, ...] = ()
+        """What the last comparison with Git left out, each with the reason."""
 
     def follow(self, refs: Iterable[ObjectRef]) -> None:
         """Have the store follow the kinds of `refs`, so that the timeline shows them."""
@@ -93,6 +95,7 @@ class Looking:
             subscription, _ = self._world.store.subscribe(rule.kinds)
             try:
                 found = compare(self._world.api, self._rendering.at_head()[1])
+                self.uncompared = found.uncompared
                 if not found.differences:
                     return Look(Result.DONE, f"{met.why}; {found.text}", met.met)
                 why = found.text

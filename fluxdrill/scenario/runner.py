@@ -109,6 +109,7 @@ class Runner:
             total=scenario.budgets.total,
             faults=tuple(fault.text for fault in self.plan.faults),
             lab=self.world.lab.lab_id if self.world.lab is not None else "",
+            uncompared=self._looking.uncompared,
         )
 
     def _run(self, step: Step) -> None:

@@ -69,7 +69,6 @@ def told(lab: Lab) -> Iterator[dict[str, Release]]:
         yield made
 
 
-@pytest.mark.ci
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_s67_advice_names_the_state_and_lands_on_the_injected_cause(told: dict[str, Release], name: str) -> None:
     """State, whether it goes on by itself, the object to blame and its complaint."""
@@ -99,6 +98,7 @@ def test_what_advice_says_of_trying_again_is_what_happens_once_the_cause_has_hea
         told[name].wait(recovered(told[name]), what="to recover by the command that was named")
 
 
+@pytest.mark.ci
 def test_s67_advice_follows_a_dependency_down_to_the_pod_that_fails(make_release: MakeRelease) -> None:
     """S67: the release waits, the one it waits for is stalled, and the chain ends at that one's pod."""
     first = make_release("first", install=IMPATIENT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -103,15 +103,8 @@ def tell(
 def deleted_by_flux(writes: Iterable[Write], *, since: datetime) -> frozenset[ObjectRef]:
     """Return what kustomize-controller deleted from `since` on."""
     return frozenset(
-        _cluster_wide(one.ref)
-        for one in writes
-        if one.verb == "delete" and one.at >= since and one.user.endswith(f":{PRUNER}")
+        one.ref for one in writes if one.verb == "delete" and one.at >= since and one.user.endswith(f":{PRUNER}")
     )
-
-
-def _cluster_wide(ref: ObjectRef) -> ObjectRef:
-    """Audit logs say of a Namespace that it lies in itself."""
-    return replace(ref, namespace="") if (ref.group, ref.kind) == ("", "Namespace") else ref
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from fluxdrill.errors import HarnessError
 from fluxdrill.lab.audit import read_writes
 from fluxdrill.model.refs import ObjectRef, Resource
 
+SPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 CONFIGS = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 
 
@@ -31,7 +32,7 @@ def event(
 def read(tmp_path: Path, *events: dict[str, Any]) -> list[Any]:
     log = tmp_path / "audit.log"
     log.write_text("".join(json.dumps(one) + "\n" for one in events), encoding="utf-8")
-    return read_writes(log, [CONFIGS])
+    return read_writes(log, [CONFIGS, SPACES])
 
 
 def test_a_write_has_its_microsecond_user_and_object(tmp_path: Path) -> None:
@@ -56,3 +57,9 @@ def test_what_changed_nothing_is_no_write(other: dict[str, Any], tmp_path: Path)
 def test_a_lab_without_audit_log_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="audit log"):
         read_writes(tmp_path / "absent", [CONFIGS])
+
+
+def test_a_namespace_does_not_lie_in_itself(tmp_path: Path) -> None:
+    """The log says so; an object that is compared with the cluster's would not be found."""
+    (one,) = read(tmp_path, event("delete", resource="namespaces", namespace="shop", name="shop"))
+    assert one.ref == ObjectRef("", "Namespace", "", "shop")

@@ -39,6 +39,18 @@ def test_a_field_changed_by_hand_is_told_by_its_path_and_not_by_its_value(world:
     reconcile(world.api, world.store, APPS, deadline=30)
 
 
+def test_what_flux_leaves_alone_is_named_and_not_counted_as_compared(world: World, settled: Looking) -> None:
+    """Fields that nobody compared are no agreement: the report lists them."""
+    world.api.patch(WEB, {"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}})
+    world.api.patch(WEB, {"data": {"greeting": "another"}}, field_manager="kubectl-edit")
+    try:
+        settled.wait(CONVERGED, Baseline())
+        assert settled.uncompared == ("the fields of ConfigMap/shop/web, which tells Flux to leave it alone",)
+    finally:
+        world.api.patch(WEB, {"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": None}}})
+        reconcile(world.api, world.store, APPS, deadline=30)
+
+
 def test_a_lost_object_is_told(world: World) -> None:
     world.api.delete(WEB)
     assert differences(world) == ["ConfigMap/shop/web: Git has it, and it is not in the cluster"]
