@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -47,9 +47,12 @@ class Liar:
         self._lab = lab
         self._config = lab.folder / "kubeconfig" / CONTROLLER
         self._truth = self._config.read_text(encoding="utf-8")
-        server = json.loads(self._truth)["clusters"][0]["cluster"]["server"]
+        known = json.loads(self._truth)
+        server = known["clusters"][0]["cluster"]["server"]
+        # over plain HTTP a client of Kubernetes keeps its token to itself
+        headers = {"Authorization": f"Bearer {known['users'][0]['user']['token']}"}
         self._pool = urllib3.PoolManager(ca_certs=str(lab.cluster.authority), maxsize=64, retries=False)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, self._pool, server))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, self._pool, server, headers))
         self._server.daemon_threads = True
         self.lies = 0
 
@@ -74,7 +77,9 @@ class Liar:
         self._lab.flux[CONTROLLER].wait_ready(READY_DEADLINE)
 
 
-def _handler(liar: Liar, pool: urllib3.PoolManager, server: str) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    liar: Liar, pool: urllib3.PoolManager, server: str, credentials: Mapping[str, str]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -87,7 +92,8 @@ def _handler(liar: Liar, pool: urllib3.PoolManager, server: str) -> type[BaseHTT
                 changed = lied(body)
                 liar.lies += changed != body
                 body = changed
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+            own = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+            headers = {**own, **credentials}
             answer = pool.request(
                 self.command,
                 server + self.path,
