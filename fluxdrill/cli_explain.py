@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +37,7 @@ def explain_release(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Explain a live HelmRelease, down to the object at which the cause is; exit code 0 only where there is nothing to do."""
-    from fluxdrill.flux.advice.case import Retries
+    from fluxdrill.flux.advice.case import Retries, text
     from fluxdrill.flux.advice.collect import explain as explain_live
     from fluxdrill.flux.kinds import HELM_RELEASE
     from fluxdrill.kube.api import Api
@@ -49,7 +48,7 @@ def explain_release(
         raise UsageError(f"{name!r} names no HelmRelease.", hint="Write NAMESPACE/NAME.")
     with Api.connect(kubeconfig or _default(), context=context) as api:
         chain = explain_live(api, ObjectRef(HELM_RELEASE.group, HELM_RELEASE.kind, namespace, own))
-    out.print(json.dumps([_plain(one) for one in chain], indent=2) if as_json else _text(chain))
+    out.print(json.dumps([_plain(one) for one in chain], indent=2) if as_json else text(chain))
     if chain[0].retries is not Retries.NOTHING_TO_DO:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -64,14 +63,3 @@ def _default() -> Path:
 
 def _plain(advice: Advice) -> dict[str, object]:
     return {**asdict(advice), "about": str(advice.about), "leaf": str(advice.leaf)}
-
-
-def _text(chain: Sequence[Advice]) -> str:
-    return "\n\n".join("\n".join(_lines(one)) for one in chain)
-
-
-def _lines(one: Advice) -> list[str]:
-    lines = [f"{one.about}: {one.state}", f"  {one.says}", f"  {one.then}"]
-    if one.leaf != one.about:
-        lines.append(f"  Cause: {one.leaf}: {one.cause}")
-    return [*lines, f"  Do: {one.do}"] if one.do else lines

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fluxdrill.errors import UsageError
-from fluxdrill.faults import admission, control_plane, controllers, network, objects, pushes, sources, storage
+from fluxdrill.faults import admission, charts, control_plane, controllers, network, objects, pushes, sources, storage
 from fluxdrill.faults.fault import Fault
 
-FAMILIES = (controllers, control_plane, network, sources, pushes, objects, admission, storage)
+FAMILIES = (controllers, control_plane, network, sources, charts, pushes, objects, admission, storage)
 FAULTS: Mapping[str, type[Fault[Any]]] = {one.name: one for family in FAMILIES for one in family.FAULTS}
 
 

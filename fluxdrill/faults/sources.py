@@ -10,47 +10,53 @@ from pydantic import Field
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World
 from fluxdrill.model.capabilities import Capability
-from fluxdrill.sources.git import GitFault
+from fluxdrill.sources.faults import ServerFault
+from fluxdrill.sources.server import Server
 
 GIT = frozenset({Capability.GIT_FAULTS})
 
 
 class _Server(Fault[Args]):
-    """A fault of the Git server itself."""
+    """A fault of one of the lab's own servers: the Git server, unless a subclass serves something else."""
 
     where = Where.HOST
     needs = GIT
-    rights: ClassVar[str] = "the lab's own Git server"
+    rights: ClassVar[str] = "the lab's own servers"
+    serves: ClassVar[str] = "Git"
 
     @property
     def takes(self) -> frozenset[str]:
         """The server."""
-        return frozenset({"git-server"})
+        return frozenset({f"{self.serves.lower()}-server"})
 
-    def fault(self) -> GitFault:
+    def server(self, world: World) -> Server:
+        """Return the server."""
+        return world.own_lab.git
+
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
         raise NotImplementedError
 
     def prepare(self, world: World) -> State:
         """See that the server is in order."""
-        if (fault := world.own_lab.git.fault) is not None:
-            raise NotInjectedError(f"The Git server {fault} already.")
+        if (fault := self.server(world).fault) is not None:
+            raise NotInjectedError(f"The {self.serves} server {fault} already.")
         return {}
 
     def inject(self, world: World, state: State) -> None:
         """Turn it on."""
         del state
-        world.own_lab.git.fault = self.fault()
+        self.server(world).fault = self.fault()
 
     def observe(self, world: World, state: State) -> Probe:
         """A request of a client met it."""
         del state
-        git = world.own_lab.git
+        server = self.server(world)
 
         def ask() -> tuple[bool, str]:
-            if git.fault is None:
-                return False, "the Git server is in order"
-            return git.bitten > 0, f"{git.bitten} requests met it"
+            if server.fault is None:
+                return False, f"the {self.serves} server is in order"
+            return server.bitten > 0, f"{server.bitten} requests met it"
 
         return Probe(ask)
 
@@ -58,7 +64,7 @@ class _Server(Fault[Args]):
         """Turn it off."""
         del state
         if world.lab is not None:
-            world.lab.git.heal()
+            self.server(world).heal()
 
 
 class Down(_Server):
@@ -66,20 +72,20 @@ class Down(_Server):
 
     name = "git.down"
 
-    def fault(self) -> GitFault:
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
-        return GitFault.down()
+        return ServerFault.down()
 
     def observe(self, world: World, state: State) -> Probe:
         """A connection to its port is refused."""
         del state
-        port = world.own_lab.git.port
+        port = self.server(world).port
 
         def ask() -> tuple[bool, str]:
             with socket.socket() as connection:
                 connection.settimeout(2)
                 refused = connection.connect_ex(("127.0.0.1", port)) != 0
-            return refused, f"a connection to the Git server is {'refused' if refused else 'accepted'}"
+            return refused, f"a connection to the {self.serves} server is {'refused' if refused else 'accepted'}"
 
         return Probe(ask)
 
@@ -96,10 +102,10 @@ class Slow(_Server):
     name = "git.slow"
     arguments = Delay
 
-    def fault(self) -> GitFault:
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
         assert isinstance(self.args, Delay)
-        return GitFault.slow(self.args.seconds)
+        return ServerFault.slow(self.args.seconds)
 
 
 class Status(Args):
@@ -114,10 +120,10 @@ class Error(_Server):
     name = "git.error"
     arguments = Status
 
-    def fault(self) -> GitFault:
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
         assert isinstance(self.args, Status)
-        return GitFault.server_error(self.args.status)
+        return ServerFault.server_error(self.args.status)
 
 
 class Unauthorized(_Server):
@@ -125,9 +131,9 @@ class Unauthorized(_Server):
 
     name = "git.unauthorized"
 
-    def fault(self) -> GitFault:
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
-        return GitFault.unauthorized()
+        return ServerFault.unauthorized()
 
 
 class Truncated(_Server):
@@ -135,9 +141,9 @@ class Truncated(_Server):
 
     name = "git.truncated"
 
-    def fault(self) -> GitFault:
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
-        return GitFault.truncated()
+        return ServerFault.truncated()
 
 
 class Hang(_Server):
@@ -145,9 +151,9 @@ class Hang(_Server):
 
     name = "git.hang"
 
-    def fault(self) -> GitFault:
+    def fault(self) -> ServerFault:
         """Return the switch's position."""
-        return GitFault.hang()
+        return ServerFault.hang()
 
 
 FAULTS: tuple[type[Fault[Any]], ...] = (Down, Slow, Error, Unauthorized, Truncated, Hang)

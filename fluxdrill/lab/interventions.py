@@ -6,16 +6,15 @@ It listens to the parts themselves, so that nothing done by a suite, a scenario 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from fluxdrill.cluster.supervised import Action, Supervised
 from fluxdrill.model.clock import Clock
 from fluxdrill.model.records import Intervention
-from fluxdrill.sources.git import GitFault, GitServer
-
-GIT = "git"
+from fluxdrill.sources.server import Server
 
 
 class Interventions:
@@ -28,16 +27,21 @@ class Interventions:
         self._last: dict[str, Intervention] = {}
 
     @contextmanager
-    def of(self, processes: Iterable[Supervised], git: GitServer) -> Iterator[None]:
-        """Listen to these parts within the `with` block; what is done to them outside of it is a lab's own start or end."""
+    def of(self, processes: Iterable[Supervised], servers: Mapping[str, Server]) -> Iterator[None]:
+        """Listen to these parts within the `with` block; what is done to them outside of it is a lab's own start or end.
+
+        `servers` are named by what is told as the target of what is done to them.
+        """
         parts = list(processes)
         for process in parts:
             process.listener = self._process
-        git.on_fault(self._git)
+        for target, server in servers.items():
+            server.on_fault(partial(self._server, target, server.title))
         try:
             yield
         finally:
-            git.on_fault(None)
+            for server in servers.values():
+                server.on_fault(None)
             for process in parts:
                 process.listener = None
 
@@ -61,12 +65,14 @@ class Interventions:
                 case Action.READY | Action.RESUMED:
                     self._end(name)
 
-    def _git(self, fault: GitFault | None) -> None:
+    def _server(self, target: str, title: str, part: str, words: str | None) -> None:
+        """Note a fault of a server, or of a part of it, which may be wrong at the same time."""
+        target, title = (f"{target} {part}", f"{title} {part}") if part else (target, title)
         with self._lock:
-            if fault is not None:
-                self._begin(f"Git server {fault}", GIT)
+            if words is not None:
+                self._begin(f"{title} {words}", target)
             else:
-                self._end(GIT)
+                self._end(target)
 
     def _begin(self, what: str, target: str) -> None:
         last = self._last.get(target)

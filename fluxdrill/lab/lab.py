@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ from fluxdrill.sealedsecrets.controller import SealedSecretsController
 from fluxdrill.sources.charts import ChartServer
 from fluxdrill.sources.git import GitServer
 from fluxdrill.sources.outside import Outside
+from fluxdrill.sources.registry import PROGRAM as REGISTRY
+from fluxdrill.sources.registry import Registry, RegistryHome
 from fluxdrill.toolchain.build import Tools, ensure
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
@@ -67,8 +70,8 @@ class LabSpec:
 class Lab:
     """A lab that runs from `Lab.start` until `close` (or the end of its `with` block).
 
-    `api` talks to its API server as admin, `store` watches it, `git` serves repositories and `charts` Helm charts to it,
-    `outside` refuses and records the hosts it wanted, `flux` and `cluster.processes` are its processes, `interventions`
+    `api` talks to its API server as admin, `store` watches it, `git` serves repositories, `charts` and `registry` Helm
+    charts to it, `outside` refuses and records the hosts it wanted, `flux` and `cluster.processes` are its processes, `interventions`
     records what is done to it, `began` and `seconds` tell its start.
     """
 
@@ -90,6 +93,8 @@ class Lab:
         self._began = time.monotonic()
         self.start_times: dict[str, float] = {}
         self.flux: dict[str, Supervised] = {}
+        self._registry: Registry | None = None
+        self._registry_lock = threading.Lock()
         self._confided: tuple[str, ...] = ()
         with ExitStack() as stack:
             self._take_place(stack)
@@ -102,7 +107,7 @@ class Lab:
         self.folder = Path(lease.folder)
         stack.enter_context(Reaper(self.lab_id))
         stack.callback(leases.remove, self.lab_id)
-        ports = reserve()
+        self._ports = ports = reserve()
         stack.callback(ports.release)
         self.outside = stack.enter_context(Outside())
         self.password = secrets.token_urlsafe(16)
@@ -178,7 +183,23 @@ class Lab:
     def processes(self) -> dict[str, Supervised]:
         """Every process of the lab by name."""
         sealed = {self.sealed_secrets.process.name: self.sealed_secrets.process} if self.sealed_secrets else {}
-        return {**self.flux, **sealed, "toxiproxy": self.proxy.process, **self.cluster.processes}
+        registry = {REGISTRY: self._registry.process} if self._registry else {}
+        return {**self.flux, **sealed, **registry, "toxiproxy": self.proxy.process, **self.cluster.processes}
+
+    @property
+    def registry(self) -> Registry:
+        """The lab's OCI registry, without credentials; started, and built if need be, when it is first asked for."""
+        with self._registry_lock:
+            if self._registry is None:
+                made = Registry(self.registry_home(REGISTRY))
+                self._registry = self._stack.enter_context(made)
+                self._watching.enter_context(self.interventions.of([made.process], {REGISTRY: made}))
+            return self._registry
+
+    def registry_home(self, name: str) -> RegistryHome:
+        """Return a place for a registry in this lab, below `name`: for one with credentials, or with faults of its own."""
+        program = ensure([REGISTRY], progress=self._progress)[0][REGISTRY]
+        return RegistryHome(program, self.folder / name, self.lab_id, self._ports.take(), self.outside.environment)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -217,7 +238,9 @@ class Lab:
             self._step("Flux controllers", self._start_flux)
         self._step("cluster controllers", self.cluster.wait_controllers)
         self.start_times["ready"] = time.monotonic() - self._began
-        self._watching.enter_context(self.interventions.of(self.processes.values(), self.git))
+        self._watching.enter_context(
+            self.interventions.of(self.processes.values(), {"git": self.git, "charts": self.charts})
+        )
 
     def _observed_by(self, observer: Observer | None) -> Callable[[Record], None]:
         return lambda record: observer(self.lab_id, record) if observer is not None else None

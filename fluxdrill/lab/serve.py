@@ -26,6 +26,8 @@ from fluxdrill.repository.tree import Expected, expected
 from fluxdrill.sealedsecrets.keys import SealingKey
 from fluxdrill.sealedsecrets.placeholders import Planted, seal_placeholders
 from fluxdrill.sealedsecrets.sealing import GROUP as SEALED_SECRETS
+from fluxdrill.sources.standin import NAME as STANDIN
+from fluxdrill.sources.standin import package
 from fluxdrill.toolchain.build import ensure
 
 OPEN_DEADLINE = 300.0
@@ -35,6 +37,8 @@ HOMELAB_PATH = "clusters/kyrion"
 ENDPOINTS = ObjectRef("", "ConfigMap", NAMESPACE, "lab-endpoints")
 """Where the lab's servers are, for `substituteFrom`: a repository's own bytes are the same in every lab."""
 
+STANDIN_VERSIONS = ("1.0.0", "1.1.0")
+"""What the lab's chart repository serves of the stand-in."""
 _FLUX = ".toolkit.fluxcd.io"
 
 
@@ -76,7 +80,9 @@ def sync(lab: Lab, copy: Copy, *, key: SealingKey | None = None) -> Repository:
     planted = seal_placeholders(copy.served, key.certificate) if key is not None else ()
     lab.confide(value for one in planted for value in one.values.values())
     repository = Repository(lab, copy, planted=planted)
-    _tell_endpoints(lab, GIT_URL=repository.url, GIT_BRANCH=copy.served.branch)
+    for version in STANDIN_VERSIONS:
+        lab.charts.publish(STANDIN, version, package(version))
+    _tell_endpoints(lab, GIT_URL=repository.url, GIT_BRANCH=copy.served.branch, CHARTS_URL=lab.charts.url)
     repository.bootstrap()
     return repository
 

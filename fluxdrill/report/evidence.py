@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.faults.world import World
+from fluxdrill.flux.advice.case import text as advised
+from fluxdrill.flux.advice.collect import explain
 from fluxdrill.flux.kinds import EVENT, HELM_RELEASE, RECONCILED
 from fluxdrill.kube.view import View
 from fluxdrill.lab.lab import Lab
@@ -22,6 +25,7 @@ from fluxdrill.scenario.session import Witness
 LOG_LINES = 12
 LINE_LIMIT = 400
 OBJECTS = 12
+ADVISED = 4
 TRANSITIONS = 20
 
 _UNSAID = ("Event", "CustomResourceDefinition")
@@ -30,7 +34,7 @@ Section = tuple[str, str]
 
 
 def collect(lab: Lab, *, since: Instant) -> list[Section]:
-    """Return titled texts: objects that are not Ready, warnings, last transitions, Helm history, controllers' errors.
+    """Return titled texts: objects that are not Ready, what to do about releases, warnings, last transitions, Helm history, controllers' errors.
 
     `since` bounds what is taken from timeline and logs: the start of the failed test.
     """
@@ -38,6 +42,7 @@ def collect(lab: Lab, *, since: Instant) -> list[Section]:
     view = lab.store.view()
     sections = [
         ("Not Ready", "\n".join(_not_ready(view))),
+        ("What to do", "\n\n".join(_advice(lab, view))),
         ("Last transitions", "\n".join(_transitions(lab, since))),
         ("Warning events", "\n".join(_warnings(view))),
         ("Helm history", "\n".join(_history(view))),
@@ -56,6 +61,16 @@ def _not_ready(view: View) -> Iterator[str]:
             yield f"  {one.type}={one.status} {one.reason} since {when}: {_flat(one.message)}"
     if len(waiting) > OBJECTS:
         yield f"and {len(waiting) - OBJECTS} more"
+
+
+def _advice(lab: Lab, view: View) -> Iterator[str]:
+    """Yield advice for the HelmReleases that are not Ready, as `fluxdrill explain hr` gives it."""
+    waiting = [obj for obj in view.list(HELM_RELEASE) if flux_readiness(obj).status is not Status.CURRENT]
+    for obj in waiting[:ADVISED]:
+        with suppress(FluxdrillError):  # evidence is also collected while the API server is away
+            yield advised(explain(lab.api, ObjectRef.of(obj)))
+    if len(waiting) > ADVISED:
+        yield f"and {len(waiting) - ADVISED} more"
 
 
 def _transitions(lab: Lab, since: Instant) -> Iterator[str]:

@@ -93,6 +93,8 @@ _DOERS: Mapping[str, Callable[[World, Any, Baseline, Arranged | None], object]] 
     "restart": _restart,
     "delete": lambda world, ref, *_: world.api.delete(ref),
     "reconcile": lambda world, ref, *_: request(world.api, ref),
+    "reset": lambda world, ref, *_: request(world.api, ref, reset=True),
+    "force": lambda world, ref, *_: request(world.api, ref, force=True),
     "suspend": lambda world, ref, *_: suspend(world.api, ref),
     "resume": lambda world, ref, *_: resume(world.api, ref),
 }

@@ -149,6 +149,10 @@ class Action(OneOf):
     commit: Commit | None = None
     revert: bool = Field(default=False, description="Commit the tree of the steady state again.")
     reconcile: Ref | None = None
+    reset: Ref | None = Field(
+        default=None, description="Reconcile a HelmRelease with its failure counters set to zero."
+    )
+    force: Ref | None = Field(default=None, description="Have a HelmRelease upgraded once, in sync or not.")
     patch: Patch | None = None
     delete: Ref | None = None
     apply: Mapping[str, Any] | None = None

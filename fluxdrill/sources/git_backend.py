@@ -6,71 +6,21 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.client import HTTPException, parse_headers
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from fluxdrill.errors import HarnessError, UsageError
 from fluxdrill.process import end_group
+from fluxdrill.sources.exchange import Answer, Request, plain_answer
 from fluxdrill.sources.git_command import Git, git_environment, git_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer of the Git server: `body` is a file that stands at the body's first byte, `length` its bytes."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: IO[bytes]
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request as the backend needs it; `path` is decoded, `body` (`length` bytes) is still gzipped if it was."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str] = field(repr=False)  # they carry credentials
-    user: str
-    body: IO[bytes]
-    length: int
-
-    def environment(self, root: Path) -> dict[str, str]:
-        """Return the CGI variables of this request (RFC 3875, and those git documents for http-backend)."""
-        variables = {
-            "GIT_PROJECT_ROOT": str(root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "GATEWAY_INTERFACE": "CGI/1.1",
-            "REQUEST_METHOD": self.method,
-            "PATH_INFO": self.path,
-            "QUERY_STRING": self.query,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(self.length),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "REMOTE_USER": self.user,
-            "REMOTE_ADDR": "127.0.0.1",
-        }
-        return {name: value for name, value in variables.items() if value}
-
-
-def plain_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
-    """Return an answer of one line of text."""
-    body = tempfile.SpooledTemporaryFile(max_size=1 << 16)  # noqa: SIM115 - the sender closes it
-    length = body.write(f"{text}\n".encode())
-    body.seek(0)
-    return Answer(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), body, length)
-
-
-class Backend:
+class GitBackend:
     """Runs `git http-backend` for the repositories below `root`; `deadline` is in seconds per request."""
 
     def __init__(self, root: Path, *, deadline: float) -> None:
@@ -80,7 +30,7 @@ class Backend:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
-    def check(self) -> None:
+    def open(self) -> None:
         """Raise UsageError where this machine's git has no HTTP backend or the root is no folder."""
         if not self._root.is_dir():
             raise UsageError(f"There is no folder {self._root} to serve.", hint="Create it before the server starts.")
@@ -131,7 +81,7 @@ class Backend:
             process = subprocess.Popen(
                 [git_program(), "http-backend"],
                 cwd=self._root,
-                env=git_environment(request.environment(self._root)),
+                env=git_environment(_variables(request, self._root)),
                 stdin=request.body,
                 stdout=out,
                 stderr=subprocess.DEVNULL,
@@ -158,3 +108,22 @@ def _read_answer(out: IO[bytes]) -> Answer:
         return plain_answer(502, "git http-backend gave no answer.")
     kept = tuple((name, value) for name, value in headers.items() if name.lower() not in {"status", "content-length"})
     return Answer(status, kept, out, size - out.tell())
+
+
+def _variables(request: Request, root: Path) -> dict[str, str]:
+    """Return the CGI variables of a request (RFC 3875, and those git documents for http-backend)."""
+    variables = {
+        "GIT_PROJECT_ROOT": str(root),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": request.path,
+        "QUERY_STRING": request.query,
+        "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(request.length),
+        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+        "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+        "REMOTE_USER": request.user,
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    return {name: value for name, value in variables.items() if value}

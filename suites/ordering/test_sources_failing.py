@@ -18,7 +18,7 @@ from fluxdrill.lab.lab import Lab
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
 from fluxdrill.repository.source import commit_files, tip
-from fluxdrill.sources.git import FaultKind, GitFault
+from fluxdrill.sources.faults import FaultKind, ServerFault
 from fluxdrill.sources.git_command import Git
 from suites.ordering.conftest import Make, Unique
 from suites.ordering.links import Fleet, Link, config
@@ -68,13 +68,13 @@ def stays(fleet: Fleet, revision: str, *, deadline: float = 20) -> None:
     wait_for(fleet.lab.store, both, deadline=deadline, dwell=3, what=what)
 
 
-FAULTS: dict[str, tuple[Callable[[str], GitFault], str]] = {
-    FaultKind.DOWN: (lambda _only: GitFault.down(), "connection refused"),
-    "401": (lambda only: GitFault.unauthorized(only=only), "authentication required"),
-    "503": (lambda only: GitFault.server_error(503, only=only), "503"),
-    FaultKind.SLOW: (lambda only: GitFault.slow(30, only=only), "context deadline exceeded"),
-    FaultKind.TRUNCATED: (lambda only: GitFault.truncated(only=only), ""),
-    FaultKind.HANG: (lambda only: GitFault.hang(only=only), "context deadline exceeded"),
+FAULTS: dict[str, tuple[Callable[[str], ServerFault], str]] = {
+    FaultKind.DOWN: (lambda _only: ServerFault.down(), "connection refused"),
+    "401": (lambda only: ServerFault.unauthorized(only=only), "authentication required"),
+    "503": (lambda only: ServerFault.server_error(503, only=only), "503"),
+    FaultKind.SLOW: (lambda only: ServerFault.slow(30, only=only), "context deadline exceeded"),
+    FaultKind.TRUNCATED: (lambda only: ServerFault.truncated(only=only), ""),
+    FaultKind.HANG: (lambda only: ServerFault.hang(only=only), "context deadline exceeded"),
 }
 """How Git fails (all but `down` for the fleet's repository alone), and what the source must say of it."""
 
@@ -112,7 +112,7 @@ def test_control_a_source_that_a_person_calls_ready_and_a_link_that_does_not_rep
     known = fleet.revision
     stop_and_fake_ready(lab, fleet.source, revision=known)
     try:
-        lab.git.fault = GitFault.server_error(503, only=fleet.repository)
+        lab.git.fault = ServerFault.server_error(503, only=fleet.repository)
         fleet.commit({f"{last.name}/objects.yaml": config(last.name, x="meanwhile")}, "meanwhile")
         with refused():
             tells(fleet, "503", deadline=4)
@@ -130,7 +130,7 @@ def test_control_a_fault_of_another_repository_is_no_failure(lab: Lab, make_flee
     """Negative control: a fault bites only where it is meant to; the same commit passes beside it."""
     fleet, last = two_links(make_fleet, unique)
     try:
-        lab.git.fault = GitFault.server_error(503, only="another.git")
+        lab.git.fault = ServerFault.server_error(503, only="another.git")
         fleet.change({f"{last.name}/objects.yaml": config(last.name, x="passes")}, "pass")
         fleet.wait_ready(deadline=30)
         assert lab.git.bitten == 0
@@ -142,7 +142,7 @@ def test_control_a_slow_git_within_the_timeout_is_no_failure(lab: Lab, make_flee
     """Negative control: half a second per request delays a commit and fails nothing."""
     fleet, last = two_links(make_fleet, unique)
     try:
-        lab.git.fault = GitFault.slow(0.5, only=fleet.repository)
+        lab.git.fault = ServerFault.slow(0.5, only=fleet.repository)
         fleet.commit({f"{last.name}/objects.yaml": config(last.name, x="late")}, "be late")
         fleet.wait_ready(deadline=30)
         assert lab.git.bitten > 0

@@ -149,6 +149,15 @@ class Release:
         seen = self.lab.store.timeline.of(self.ref)
         return next(one.at for one in seen if any(c.type == "Stalled" and c.status == "True" for c in one.conditions))
 
+    def ready_after(self, moment: Instant) -> float:
+        """Return the seconds from `moment` until it was first seen to be Ready; raises StopIteration for never."""
+        seen = [one for one in self.lab.store.timeline.of(self.ref) if one.at.since(moment) > 0]
+        return next(
+            one.at.since(moment)
+            for one in seen
+            if any(c.type == "Ready" and c.status == "True" for c in one.conditions)
+        )
+
     def heal_pods(self) -> None:
         """Have the pods that are not ready become so: the cause ends, and nobody touches the release."""
         pods = self.lab.store.list(POD, "default")
@@ -178,13 +187,22 @@ def recovered(release: Release) -> Predicate:
 
     Its Ready alone would be one word that anybody can write.
     """
+    return _deployed(release, forgotten=True)
 
+
+def deployed(release: Release) -> Predicate:
+    """Met as `recovered`, whatever its counters say: remediation does not clear them when a later attempt succeeds."""
+    return _deployed(release, forgotten=False)
+
+
+def _deployed(release: Release, *, forgotten: bool) -> Predicate:
     def judge(view: View) -> Verdict3:
         obj = view.get(release.ref) or {}
         status = obj.get("status") or {}
         history = status.get("history") or [{}]
         said = Outcome.of(obj)
-        if said.released.startswith("True") and history[0].get("status") == "deployed" and said.failures == (0, 0, 0):
+        counted = forgotten and said.failures != (0, 0, 0)
+        if said.released.startswith("True") and history[0].get("status") == "deployed" and not counted:
             return Verdict3.met(f"{release.name} is deployed as revision {history[0].get('version')}")
         return Verdict3.not_yet(f"{release.name} says {said}, snapshot {history[0].get('status')}", release.ref)
 

@@ -21,7 +21,7 @@ from fluxdrill.kube.wait import all_of, condition, ready, wait_for
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
-from fluxdrill.sources.charts import ChartServer, GitFault
+from fluxdrill.sources.charts import ChartServer, ServerFault
 from fluxdrill.sources.standin import NAME, package
 from suites.ordering.seen import failed, gone, never
 from suites.remediation.conftest import MakeRelease, releases_on
@@ -144,7 +144,7 @@ def test_s67_advice_tells_a_version_that_does_not_exist_from_a_repository_that_i
             release.wait(_leaf_is(release, "HelmChart", State.CHART, Retries.NOT_BY_ITSELF), what="to miss a version")
             _ask_for_version(release, VERSION)
             release.wait_ready()
-            server.fault = GitFault.down()
+            server.fault = ServerFault.down()
             reconcile(lab.api, lab.store, source, deadline=30)
             wait_for(lab.store, failed(source, "Failed", ""), deadline=30, what="the repository to say that it is down")
             release.wait(_leaf_is(release, "HelmRepository", State.CUT_OFF, Retries.BY_ITSELF), what="to be cut off")

@@ -16,7 +16,8 @@ from fluxdrill.model.conditions import ConditionStatus
 from fluxdrill.model.conditions import condition as condition_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
-from fluxdrill.sources.charts import ChartServer, GitFault, IndexFault
+from fluxdrill.sources.charts import ChartServer, IndexFault
+from fluxdrill.sources.faults import ServerFault
 from fluxdrill.sources.standin import NAME, package
 from suites.ordering.seen import failed, gone, holds, never
 from suites.remediation.releases import repository, repository_ref
@@ -122,16 +123,16 @@ def test_a_chart_is_fetched_over_http_with_credentials_and_a_new_version_once_it
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (GitFault.down(), "connection refused"),
-        (GitFault.server_error(503), "503"),
-        (GitFault.unauthorized(), "401"),
-        (GitFault.truncated(), "unexpected EOF"),
-        (GitFault.hang(), "deadline exceeded"),
+        (ServerFault.down(), "connection refused"),
+        (ServerFault.server_error(503), "503"),
+        (ServerFault.unauthorized(), "401"),
+        (ServerFault.truncated(), "unexpected EOF"),
+        (ServerFault.hang(), "deadline exceeded"),
     ],
     ids=["down", "5xx", "401", "truncated", "hang"],
 )
 def test_a_repository_that_fails_says_so_keeps_its_chart_and_heals_alone(
-    supply: Supply, measured: Measured, fault: GitFault, text: str
+    supply: Supply, measured: Measured, fault: ServerFault, text: str
 ) -> None:
     """The HelmRepository is Ready=False (Failed) with the cause; the HelmChart that was fetched stays Ready meanwhile."""
     supply.server.fault = fault
@@ -180,7 +181,7 @@ def test_an_archive_that_vanished_is_told_and_fetched_once_it_is_back(supply: Su
 def test_control_a_repository_that_a_person_calls_ready_fetches_nothing(lab: Lab, supply: Supply) -> None:
     """Negative control: behind a server that is down, no faked Ready makes a version appear."""
     supply.publish("2.0.0")
-    supply.server.fault = GitFault.down()
+    supply.server.fault = ServerFault.down()
     supply.ask_for("2.0.0")
     supply.says(supply.chart, "InvalidChartReference")
     fake_ready(lab, supply.chart, revision="2.0.0")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fluxdrill.kube.wait import wait_for
 from fluxdrill.lab.serve import Copy, Repository
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.repository.served import empty_tree, force_push
-from fluxdrill.sources.git import GitFault
+from fluxdrill.sources.faults import ServerFault
 
 APPS = ObjectRef("kustomize.toolkit.fluxcd.io", "Kustomization", "flux-system", "apps")
 TAGGED = ObjectRef("source.toolkit.fluxcd.io", "GitRepository", "flux-system", "tagged")
@@ -110,11 +111,27 @@ def of_paused(name: str) -> Blank:
 @contextmanager
 def of_broken_git(world: World, fault: Fault[Any]) -> Iterator[tuple[World, Fault[Any]]]:
     """Have the Git server fail already."""
-    world.own_lab.git.fault = GitFault.server_error(500, only="nobody.git")
+    world.own_lab.git.fault = ServerFault.server_error(500, only="nobody.git")
     try:
         yield world, fault
     finally:
         world.own_lab.git.heal()
+
+
+@contextmanager
+def of_broken_charts(world: World, fault: Fault[Any]) -> Iterator[tuple[World, Fault[Any]]]:
+    """Have the chart repository fail already."""
+    world.own_lab.charts.fault = ServerFault.server_error(500, only="nobody.tgz")
+    try:
+        yield world, fault
+    finally:
+        world.own_lab.charts.heal()
+
+
+def ask_for_charts(world: World) -> None:
+    """Have somebody ask for the index, who may be refused."""
+    with suppress(OSError):
+        urllib.request.urlopen(f"{world.own_lab.charts.url}/index.yaml", timeout=5).close()  # noqa: S310 - loopback
 
 
 @contextmanager
@@ -227,6 +244,8 @@ CASES: Mapping[str, Case] = {
     "git.unauthorized": Case({}, of_broken_git),
     "git.truncated": Case({}, of_broken_git),
     "git.hang": Case({}, of_broken_git),
+    "charts.down": Case({}, of_broken_charts, provoke=ask_for_charts),
+    "charts.error": Case({"status": 502}, of_broken_charts, provoke=ask_for_charts),
     "git.commit": Case({"files": {SETTINGS: CHANGED}}, of_same_files),
     "git.empty-tree": Case({}, of_empty_tree),
     "git.force-push": Case({"files": {SETTINGS: CHANGED}}, of_missing_file),
@@ -255,6 +274,7 @@ CI = frozenset(
         "etcd.kill",
         "apiserver.cut",
         "git.error",
+        "charts.error",
         "git.tag-moved",
         "objects.finalizer",
         "admission.deny",

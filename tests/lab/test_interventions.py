@@ -11,7 +11,9 @@ from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.lab.interventions import Interventions
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.records import Intervention
-from fluxdrill.sources.git import GitFault, GitServer
+from fluxdrill.sources.charts import ChartServer, IndexFault
+from fluxdrill.sources.faults import ServerFault
+from fluxdrill.sources.git import GitServer
 from tests.processes import python
 
 
@@ -39,7 +41,7 @@ def process(tmp_path: Path) -> Iterator[Supervised]:
 @pytest.fixture
 def recorded(told: list[Intervention], process: Supervised, git: GitServer) -> Iterator[Interventions]:
     made = Interventions(told.append, clock=SYSTEM_CLOCK)
-    with made.of([process], git):
+    with made.of([process], {"git": git}):
         yield made
 
 
@@ -88,11 +90,22 @@ def test_readiness_asked_for_later_moves_no_end(told: list[Intervention], proces
 def test_a_fault_of_the_git_server_lasts_until_it_is_healed_or_replaced(
     told: list[Intervention], git: GitServer
 ) -> None:
-    git.fault = GitFault.server_error(503, only="fleet.git")
-    git.fault = GitFault.down()
+    git.fault = ServerFault.server_error(503, only="fleet.git")
+    git.fault = ServerFault.down()
     assert lasting(told) == {"Git server answers 503 for fleet.git": True, "Git server is down": False}
     git.heal()
     assert lasting(told)["Git server is down"]
+
+
+def test_a_chart_repository_and_its_index_may_be_wrong_at_the_same_time(told: list[Intervention]) -> None:
+    with ChartServer() as charts, Interventions(told.append, clock=SYSTEM_CLOCK).of([], {"charts": charts}):
+        charts.fault = ServerFault.server_error(503)
+        charts.index_fault = IndexFault.HUGE
+        charts.heal()
+        assert lasting(told) == {"chart repository answers 503": True, "chart repository index is huge": False}
+        charts.index_fault = None
+        assert lasting(told)["chart repository index is huge"]
+        assert {one.target for one in told} == {"charts", "charts index"}
 
 
 def test_what_no_part_tells_itself_is_recorded_by_hand_and_ends_also_after_an_error(
@@ -106,8 +119,8 @@ def test_what_no_part_tells_itself_is_recorded_by_hand_and_ends_also_after_an_er
 def test_a_calm_lab_and_its_own_start_and_end_are_no_disturbance(
     told: list[Intervention], process: Supervised, git: GitServer
 ) -> None:
-    with Interventions(told.append, clock=SYSTEM_CLOCK).of([process], git):
+    with Interventions(told.append, clock=SYSTEM_CLOCK).of([process], {"git": git}):
         process.wait_ready(5)
     process.kill()
-    git.fault = GitFault.down()
+    git.fault = ServerFault.down()
     assert told == []

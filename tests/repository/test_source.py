@@ -9,7 +9,8 @@ import pytest
 
 from fluxdrill.errors import HarnessError, RefusedError, UsageError
 from fluxdrill.repository.source import Served, commit_files, export, files, open_source, require_folder, tip
-from fluxdrill.sources.git import GitFault, GitServer
+from fluxdrill.sources.faults import ServerFault
+from fluxdrill.sources.git import GitServer
 from tests.sources.git_client import commit, git
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "elysium.bundle"
@@ -219,7 +220,7 @@ def test_a_url_that_fails_is_a_usage_error_without_its_password(tmp_path: Path, 
 def test_a_server_that_hangs_ends_at_the_deadline(tmp_path: Path, into: Path) -> None:
     (tmp_path / "root").mkdir()
     with GitServer(tmp_path / "root") as server:
-        server.fault = GitFault.hang()
+        server.fault = ServerFault.hang()
         with pytest.raises(HarnessError, match="did not end within"):
             open_source(f"{server.url}/x.git", ref=None, into=into, deadline=1)
     assert not into.exists()

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from fluxdrill.errors import HarnessError, UsageError
-from fluxdrill.sources.charts import ChartServer, FaultKind, GitFault, IndexFault
+from fluxdrill.sources.charts import ChartServer, IndexFault
+from fluxdrill.sources.faults import FaultKind, ServerFault
 from fluxdrill.sources.standin import package
 
 ARCHIVE = package("1.0.0")
@@ -79,10 +80,10 @@ def test_only_the_right_credentials_are_let_in_where_there_are_any() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [(GitFault.server_error(503), 503), (GitFault.unauthorized(), 401)],
+    [(ServerFault.server_error(503), 503), (ServerFault.unauthorized(), 401)],
     ids=["5xx", "401"],
 )
-def test_a_status_fault_is_answered_until_it_is_healed(server: ChartServer, fault: GitFault, status: int) -> None:
+def test_a_status_fault_is_answered_until_it_is_healed(server: ChartServer, fault: ServerFault, status: int) -> None:
     server.fault = fault
     assert get(server, "index.yaml")[0] == status
     assert server.bitten == 1
@@ -91,14 +92,14 @@ def test_a_status_fault_is_answered_until_it_is_healed(server: ChartServer, faul
 
 
 def test_a_fault_of_one_file_leaves_the_others_alone(server: ChartServer) -> None:
-    server.fault = GitFault.server_error(500, only=FILE)
+    server.fault = ServerFault.server_error(500, only=FILE)
     assert get(server, FILE)[0] == 500
     assert versions(server) == ["1.0.0"]
 
 
 def test_a_server_that_is_down_refuses_and_comes_back_at_the_same_port(server: ChartServer) -> None:
     port = server.port
-    server.fault = GitFault.down()
+    server.fault = ServerFault.down()
     with pytest.raises(ConnectionRefusedError):
         get(server, "index.yaml")
     server.heal()
@@ -107,21 +108,21 @@ def test_a_server_that_is_down_refuses_and_comes_back_at_the_same_port(server: C
 
 
 def test_a_truncated_answer_breaks_off_in_the_middle(server: ChartServer) -> None:
-    server.fault = GitFault.truncated()
+    server.fault = ServerFault.truncated()
     with pytest.raises(http.client.IncompleteRead) as caught:
         get(server, FILE)
     assert 0 < len(caught.value.partial) < len(ARCHIVE)
 
 
 def test_a_slow_answer_comes_late_and_whole(server: ChartServer) -> None:
-    server.fault = GitFault.slow(0.3)
+    server.fault = ServerFault.slow(0.3)
     with pytest.raises(TimeoutError):
         get(server, FILE, timeout=0.1)
     assert get(server, FILE) == (200, ARCHIVE)
 
 
 def test_a_hanging_server_answers_once_it_is_healed(server: ChartServer) -> None:
-    server.fault = GitFault.hang()
+    server.fault = ServerFault.hang()
     found: list[tuple[int, bytes]] = []
     client = threading.Thread(target=lambda: found.append(get(server, FILE)))
     client.start()
@@ -174,7 +175,7 @@ def test_a_malformed_index_is_no_yaml_and_a_missing_one_is_not_found(server: Cha
 
 def test_requests_are_kept_with_the_fault_they_met(server: ChartServer) -> None:
     versions(server)
-    server.fault = GitFault.server_error()
+    server.fault = ServerFault.server_error()
     get(server, FILE)
     kept = [(one.method, one.path, one.status, one.fault) for one in server.requests]
     assert kept == [("GET", "/index.yaml", 200, None), ("GET", f"/{FILE}", 503, FaultKind.STATUS)]
@@ -185,4 +186,4 @@ def test_a_server_that_has_stopped_holds_nothing_and_refuses_faults() -> None:
         port = server.port
     assert not [one for one in threading.enumerate() if str(port) in one.name]
     with pytest.raises(HarnessError):
-        server.fault = GitFault.hang()
+        server.fault = ServerFault.hang()

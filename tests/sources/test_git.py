@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from fluxdrill.errors import HarnessError, UsageError
-from fluxdrill.sources.git import FaultKind, GitFault, GitServer
+from fluxdrill.sources.faults import FaultKind, ServerFault
+from fluxdrill.sources.git import GitServer
 from tests.sources.git_client import commit, git, start_git, wait_until
 
 LS_REFS = b"0014command=ls-refs\n0000"
@@ -144,7 +145,7 @@ def test_a_malformed_authorization_header_is_refused(root: Path, header: str) ->
 
 def test_the_log_names_method_path_status_and_fault(server: GitServer) -> None:
     ls_remote(server)
-    server.fault = GitFault.server_error(502)
+    server.fault = ServerFault.server_error(502)
     fails(server)
     first, last = server.requests[0], server.requests[-1]
     assert (first.method, first.path, first.status, first.fault) == ("GET", "/fleet.git/info/refs", 200, None)
@@ -155,7 +156,7 @@ def test_the_log_names_method_path_status_and_fault(server: GitServer) -> None:
 
 def test_down_refuses_connections_and_healing_opens_the_same_port(server: GitServer) -> None:
     before = server.url
-    server.fault = GitFault.down()
+    server.fault = ServerFault.down()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
     assert "Failed to connect" in fails(server)
@@ -166,13 +167,13 @@ def test_down_refuses_connections_and_healing_opens_the_same_port(server: GitSer
 
 
 def test_another_fault_after_down_opens_the_port_again(server: GitServer) -> None:
-    server.fault = GitFault.down()
-    server.fault = GitFault.server_error(500)
+    server.fault = ServerFault.down()
+    server.fault = ServerFault.server_error(500)
     assert "500" in fails(server)
 
 
 def test_slow_delays_the_answer_and_healing_ends_the_delay_at_once(server: GitServer) -> None:
-    server.fault = GitFault.slow(600)
+    server.fault = ServerFault.slow(600)
     client = start_git(Path.cwd(), "ls-remote", f"{server.url}/fleet.git")
     wait_until(lambda: server.bitten == 1)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -184,13 +185,13 @@ def test_slow_delays_the_answer_and_healing_ends_the_delay_at_once(server: GitSe
 
 
 def test_slow_ends_by_itself_after_its_seconds(server: GitServer) -> None:
-    server.fault = GitFault.slow(0.2)
+    server.fault = ServerFault.slow(0.2)
     assert "refs/heads/main" in ls_remote(server)
     assert server.bitten == len(server.requests) > 0
 
 
 def test_a_server_error_reaches_the_client_until_healed(server: GitServer) -> None:
-    server.fault = GitFault.server_error(503)
+    server.fault = ServerFault.server_error(503)
     assert "503" in fails(server)
     assert server.bitten == 1
     server.heal()
@@ -201,7 +202,7 @@ def test_a_server_error_reaches_the_client_until_healed(server: GitServer) -> No
 def test_revoked_credentials_are_refused_though_they_are_right(root: Path) -> None:
     with GitServer(root, user="flux", password="s3cret") as server:
         url = server.url.replace("://", "://flux:s3cret@") + "/fleet.git"
-        server.fault = GitFault.unauthorized()
+        server.fault = ServerFault.unauthorized()
         with pytest.raises(subprocess.CalledProcessError):
             git(Path.cwd(), "ls-remote", url)
         assert server.bitten > 0
@@ -210,7 +211,7 @@ def test_revoked_credentials_are_refused_though_they_are_right(root: Path) -> No
 
 
 def test_a_truncated_answer_breaks_the_clone_until_healed(server: GitServer, tmp_path: Path) -> None:
-    server.fault = GitFault.truncated(only="fleet.git/git-upload-pack")
+    server.fault = ServerFault.truncated(only="fleet.git/git-upload-pack")
     with pytest.raises(subprocess.CalledProcessError):
         git(tmp_path, "clone", "--quiet", f"{server.url}/fleet.git", "one")
     assert server.bitten > 0
@@ -219,14 +220,14 @@ def test_a_truncated_answer_breaks_the_clone_until_healed(server: GitServer, tmp
 
 
 def test_a_truncated_answer_is_shorter_than_it_says(server: GitServer) -> None:
-    server.fault = GitFault.truncated()
+    server.fault = ServerFault.truncated()
     with pytest.raises(http.client.IncompleteRead) as caught:
         post(server, LS_REFS, {"Content-Type": LS_REFS_TYPE, "Git-Protocol": "version=2"})
     assert len(caught.value.partial) > 0
 
 
 def test_a_hanging_request_is_answered_only_when_healed(server: GitServer) -> None:
-    server.fault = GitFault.hang()
+    server.fault = ServerFault.hang()
     client = start_git(Path.cwd(), "ls-remote", f"{server.url}/fleet.git")
     wait_until(lambda: server.bitten == 1)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -239,7 +240,7 @@ def test_a_hanging_request_is_answered_only_when_healed(server: GitServer) -> No
 def test_stopping_ends_hanging_requests_without_an_answer_and_leaves_no_thread(root: Path) -> None:
     before = set(threading.enumerate())
     with GitServer(root) as server:
-        server.fault = GitFault.hang()
+        server.fault = ServerFault.hang()
         clients = [start_git(Path.cwd(), "ls-remote", f"{server.url}/fleet.git") for _ in range(3)]
         wait_until(lambda: server.bitten == 3)
         assert set(threading.enumerate()) > before
@@ -259,7 +260,7 @@ def test_stopping_ends_a_connection_that_says_nothing(root: Path) -> None:
 
 
 def test_a_fault_for_one_repository_leaves_the_others_alone(server: GitServer) -> None:
-    server.fault = GitFault.server_error(500, only="fleet.git")
+    server.fault = ServerFault.server_error(500, only="fleet.git")
     assert "500" in fails(server)
     assert "refs/heads/main" in ls_remote(server, "other.git")
     assert server.bitten == 1
@@ -276,14 +277,14 @@ def test_a_fault_for_one_repository_leaves_the_others_alone(server: GitServer) -
     ],
 )
 def test_the_scope_of_a_fault_is_whole_path_segments(only: str, path: str, concerned: bool) -> None:
-    assert GitFault.hang(only=only).concerns(path) is concerned
+    assert ServerFault.hang(only=only).concerns(path) is concerned
 
 
 def test_impossible_faults_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="not a server error"):
-        GitFault.server_error(404)
+        ServerFault.server_error(404)
     with pytest.raises(UsageError, match="delay"):
-        GitFault.slow(0)
+        ServerFault.slow(0)
 
 
 def slow_hook(root: Path, note: Path) -> None:
@@ -360,7 +361,7 @@ def test_a_server_is_started_once_and_has_a_url_only_while_it_runs(root: Path) -
         server.start()
     server.stop()
     with pytest.raises(HarnessError, match="does not run"):
-        server.fault = GitFault.down()
+        server.fault = ServerFault.down()
     with pytest.raises(HarnessError, match="once"):
         server.start()
 

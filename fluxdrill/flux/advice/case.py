@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -183,3 +183,15 @@ def is_ready(obj: KubeObject | None) -> bool:
         return False
     observed = (obj.get("status") or {}).get("observedGeneration", 0)
     return bool(observed >= (obj["metadata"].get("generation") or 0))
+
+
+def text(chain: Iterable[Advice]) -> str:
+    """Return a chain of advice as a person reads it: the state, two sentences, the cause, and the one thing to do."""
+    return "\n\n".join("\n".join(_lines(one)) for one in chain)
+
+
+def _lines(one: Advice) -> list[str]:
+    lines = [f"{one.about}: {one.state}", f"  {one.says}", f"  {one.then}"]
+    if one.leaf != one.about:
+        lines.append(f"  Cause: {one.leaf}: {one.cause}")
+    return [*lines, f"  Do: {one.do}"] if one.do else lines

@@ -1,7 +1,7 @@
 """A chart that misbehaves on purpose: its values say how, and it is packaged as any version asked for.
 
-Its pods are the simulated ones of `fluxdrill.cluster.simulated`. What the values mean stands in `chart/values.yaml`, and
-`chart/values.schema.json` refuses all others.
+Its pods are the simulated ones of `fluxdrill.cluster.simulated`, or real ones whose shell script and probe do the same.
+What the values mean stands in `chart/values.yaml`, and `chart/values.schema.json` refuses all others.
 """
 
 from __future__ import annotations
@@ -34,6 +34,30 @@ def package(version: str, *, name: str = NAME, files: Mapping[str, str] | None =
             entry.size = len(body)
             tar.addfile(entry, io.BytesIO(body))
     return gzip.compress(packed.getvalue(), mtime=0)
+
+
+def crd(group: str, *, witness: str) -> str:
+    """Return the text of the CRD of kind Widget in the API group `group`, for `files` as `crds/widgets.yaml`.
+
+    `witness` tells one version of it from another: it is the description of its schema. The chart has a Widget where
+    its value `widgets` is `group`.
+    """
+    schema = {"type": "object", "description": witness, "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    spec = {
+        "group": group,
+        "scope": "Namespaced",
+        "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
+        "versions": [version],
+    }
+    metadata = {"name": f"widgets.{group}"}
+    whole = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata,
+        "spec": spec,
+    }
+    return yaml.safe_dump(whole)
 
 
 def _metadata(version: str, *, name: str = NAME) -> dict[str, str]:

@@ -1,9 +1,8 @@
-"""What can be wrong with a Git server, as values, and the switch that turns one on."""
+"""What can be wrong with a server of a lab (Git, charts, registry), as values, and the switch that turns one on."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -11,7 +10,7 @@ from fluxdrill.errors import UsageError
 
 
 class FaultKind(StrEnum):
-    """The ways a Git server fails."""
+    """The ways a server fails."""
 
     DOWN = "down"
     SLOW = "slow"
@@ -21,10 +20,11 @@ class FaultKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GitFault:
-    """One fault of a Git server; made by the class methods.
+class ServerFault:
+    """One fault of a server; made by the class methods.
 
-    `only` limits it to one repository or path (`fleet.git`, `fleet.git/git-upload-pack`); empty means every request.
+    `only` limits it to a path and all below it (`fleet.git`, `index.yaml`, `v2/charts/app/blobs`); empty means every
+    request.
     """
 
     kind: FaultKind
@@ -33,36 +33,36 @@ class GitFault:
     status: int = 0
 
     @classmethod
-    def down(cls) -> GitFault:
-        """Refuse connections: the listening socket is closed. It concerns every repository."""
+    def down(cls) -> ServerFault:
+        """Refuse connections: the listening socket is closed. It concerns every path."""
         return cls(FaultKind.DOWN)
 
     @classmethod
-    def slow(cls, seconds: float, *, only: str = "") -> GitFault:
+    def slow(cls, seconds: float, *, only: str = "") -> ServerFault:
         """Wait `seconds` before each request is answered; healing ends the wait at once."""
         if seconds <= 0:
             raise UsageError(f"A delay of {seconds} s is none.", hint="Give a positive number of seconds.")
         return cls(FaultKind.SLOW, only, seconds=seconds)
 
     @classmethod
-    def server_error(cls, status: int = 503, *, only: str = "") -> GitFault:
+    def server_error(cls, status: int = 503, *, only: str = "") -> ServerFault:
         """Answer each request with `status` (500 to 599)."""
         if not 500 <= status <= 599:
             raise UsageError(f"{status} is not a server error.", hint="Give a status from 500 to 599.")
         return cls(FaultKind.STATUS, only, status=status)
 
     @classmethod
-    def unauthorized(cls, *, only: str = "") -> GitFault:
+    def unauthorized(cls, *, only: str = "") -> ServerFault:
         """Answer each request with 401, whatever its credentials: they were revoked."""
         return cls(FaultKind.STATUS, only, status=401)
 
     @classmethod
-    def truncated(cls, *, only: str = "") -> GitFault:
+    def truncated(cls, *, only: str = "") -> ServerFault:
         """Cut each answer in the middle of its body and close the connection."""
         return cls(FaultKind.TRUNCATED, only)
 
     @classmethod
-    def hang(cls, *, only: str = "") -> GitFault:
+    def hang(cls, *, only: str = "") -> ServerFault:
         """Accept each request and do not answer it until the fault is healed."""
         return cls(FaultKind.HANG, only)
 
@@ -89,25 +89,21 @@ _WORDS = {
 class ActiveFault:
     """A fault as requests meet it; `over` is set once it is healed, replaced, or the server stops."""
 
-    fault: GitFault
+    fault: ServerFault
     over: threading.Event = field(default_factory=threading.Event)
     bitten: int = 0
 
 
 class FaultSwitch:
-    """The fault that is on, for many threads; a change is seen by the next request, and ends all waiting in old ones.
-
-    `listener`, where one is set, is told of each change.
-    """
+    """The fault that is on, for many threads; a change is seen by the next request, and ends all waiting in old ones."""
 
     def __init__(self) -> None:
-        self.listener: Callable[[GitFault | None], None] | None = None
         self._lock = threading.Lock()
         self._active: ActiveFault | None = None
         self._last: ActiveFault | None = None
 
     @property
-    def fault(self) -> GitFault | None:
+    def fault(self) -> ServerFault | None:
         """The fault that is on."""
         with self._lock:
             return self._active.fault if self._active else None
@@ -118,7 +114,7 @@ class FaultSwitch:
         with self._lock:
             return self._last.bitten if self._last else 0
 
-    def turn_on(self, fault: GitFault) -> None:
+    def turn_on(self, fault: ServerFault) -> None:
         """Replace what is on by `fault` and start counting at 0."""
         self._replace(ActiveFault(fault))
 
@@ -143,5 +139,3 @@ class FaultSwitch:
             self._last = active or self._last
         if before:
             before.over.set()
-        if self.listener is not None:
-            self.listener(active.fault if active else None)

@@ -1,4 +1,4 @@
-"""The HTTP side of the Git server: request threads, bodies, credentials, and where a fault meets a request."""
+"""The HTTP side of every server of a lab: request threads, bodies, credentials, and where a fault meets a request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from fluxdrill.model.clock import Clock
-from fluxdrill.sources.git_backend import Answer, Backend, Request, plain_answer
-from fluxdrill.sources.git_faults import ActiveFault, FaultKind, FaultSwitch
+from fluxdrill.sources.exchange import Answer, Backend, Request, plain_answer, unauthorized
+from fluxdrill.sources.faults import ActiveFault, FaultKind, FaultSwitch
 
 HOST = "127.0.0.1"
 KEPT_RECORDS = 10_000
@@ -114,7 +114,7 @@ class Listener(ThreadingHTTPServer):
     def __init__(self, site: Site, port: int) -> None:
         super().__init__((HOST, port), _Handler)
         self.site = site
-        self.thread = threading.Thread(target=self.serve_forever, args=(STOP_CHECK,), name=f"git-server-{port}")
+        self.thread = threading.Thread(target=self.serve_forever, args=(STOP_CHECK,), name=f"server-{port}")
 
 
 class _BadRequestError(Exception):
@@ -148,10 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self._record(0)
 
-    do_POST = do_HEAD = do_GET  # noqa: N815 - names the standard library asks for
+    do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - names the standard library asks for
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Write nothing: `GitServer.requests` is the log."""
+        """Write nothing: `Server.requests` is the log."""
 
     def _record(self, status: int) -> None:
         """Note the request once; before its answer is sent, so that a client that has it finds it in the log."""
@@ -167,9 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(plain_answer(400, str(error)))
                 return
             body.seek(0)
-            headers = {name.title(): value for name, value in self.headers.items()}
             query = urlsplit(self.path).query
-            self._respond(Request(self.command, self.asked, query, headers, self.server.site.user, body, length))
+            self._respond(
+                Request(self.command, self.asked, query, self._headers(), self.server.site.user, body, length)
+            )
+
+    def _headers(self) -> dict[str, str]:
+        """Return the headers by their title; one that was given several times has all its values, as one list."""
+        return {name.title(): ", ".join(self.headers.get_all(name, ())) for name in self.headers}
 
     def _respond(self, request: Request) -> None:
         if self.met is None:
@@ -203,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer, *, cut: bool = False) -> None:
         self._record(answer.status)
-        with answer.body:
+        with contextlib.closing(answer.body):
             self.send_response(answer.status)
             for name, value in answer.headers:
                 self.send_header(name, value)
@@ -214,13 +219,11 @@ class _Handler(BaseHTTPRequestHandler):
                 _copy(answer.body, self.wfile, answer.length // 2 if cut else answer.length)
 
 
-def unauthorized() -> Answer:
-    """Return the answer that asks for credentials."""
-    return plain_answer(401, "Credentials are missing or wrong.", ("WWW-Authenticate", 'Basic realm="fluxdrill"'))
-
-
-class _Readable(Protocol):
+class _Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
+
+
+class _Lines(_Source, Protocol):
     def readline(self, size: int, /) -> bytes: ...
 
 
@@ -233,7 +236,7 @@ def _hang_up(client: socket.socket) -> None:
         client.shutdown(socket.SHUT_RDWR)
 
 
-def _copy(source: _Readable, target: _Writable, length: int) -> None:
+def _copy(source: _Source, target: _Writable, length: int) -> None:
     """Copy exactly `length` bytes; raises ConnectionError when `source` ends before."""
     while length > 0:
         block = source.read(min(length, BLOCK))
@@ -243,7 +246,7 @@ def _copy(source: _Readable, target: _Writable, length: int) -> None:
         length -= len(block)
 
 
-def _copy_chunks(source: _Readable, target: _Writable) -> int:
+def _copy_chunks(source: _Lines, target: _Writable) -> int:
     """Copy a body in chunked transfer coding (RFC 9112, 7.1) and return its bytes; trailers are dropped."""
     total = 0
     while size := _chunk_size(source.readline(1024)):
