@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import fluxdrill
+from fluxdrill.cli_engine import engine
 from fluxdrill.cli_explain import explain
 from fluxdrill.cli_report import report
 from fluxdrill.cli_scenario import campaign, recover, scenario, soak
@@ -32,6 +33,7 @@ app.add_typer(toolchain, name="toolchain")
 app.add_typer(scenario, name="scenario")
 app.add_typer(report, name="report")
 app.add_typer(explain, name="explain")
+app.add_typer(engine, name="engine")
 for one in (campaign, soak, recover):
     app.command()(one)
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -158,15 +158,16 @@ def _delete(folder: Path) -> None:
 
 def _unmount_below(folder: Path) -> None:
     """Take off every mount below `folder`: deleting into one would delete what is not the lab's."""
-    for mount in sorted(_mounts_below(folder), reverse=True):
+    for mount in sorted(mounts_below(folder), reverse=True):
         for argv in (["fusermount3", "-u", "-z", mount], ["umount", "--lazy", mount]):
             if shutil.which(argv[0]):
                 run(argv, deadline=10)
-    if left := _mounts_below(folder):
+    if left := mounts_below(folder):
         raise HarnessError(f"{left[0]} is still mounted.", hint=f"Run `umount --lazy {left[0]}` as root, then reap.")
 
 
-def _mounts_below(folder: Path) -> list[str]:
+def mounts_below(folder: Path) -> list[str]:
+    """Return the mount points at and below `folder`."""
     points = [one.mountpoint for one in psutil.disk_partitions(all=True)]
     return [point for point in points if Path(point).is_relative_to(folder)]
 

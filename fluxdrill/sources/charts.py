@@ -8,14 +8,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
-from fluxdrill.sources.faults import FaultKind, ServerFault
-from fluxdrill.sources.front import RequestRecord
 from fluxdrill.sources.server import Server
 from fluxdrill.sources.shelf import IndexFault, Shelf
 
-__all__ = ["ChartServer", "FaultKind", "GitFault", "IndexFault", "RequestRecord", "ServerFault"]
-
-GitFault = ServerFault
+__all__ = ["ChartServer", "IndexFault"]
 
 
 class ChartServer(Server):

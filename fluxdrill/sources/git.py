@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
-from fluxdrill.sources.faults import FaultKind, ServerFault
-from fluxdrill.sources.front import RequestRecord
 from fluxdrill.sources.git_backend import GitBackend
 from fluxdrill.sources.server import Server
-
-__all__ = ["FaultKind", "GitFault", "GitServer", "RequestRecord", "ServerFault"]
-
-GitFault = ServerFault
 
 
 class GitServer(Server):
