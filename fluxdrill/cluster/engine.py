@@ -227,7 +227,8 @@ def _free_network() -> ipaddress.IPv4Interface:
 
 def _start(place: Place) -> int:
     """Start dockerd in a session of its own, since it outlives whoever asked for it; return its pid."""
-    environment = {"PATH": CLEAN_PATH, "HOME": str(place.folder), VARIABLE: str(place.folder)}
+    nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")  # it pulls nothing from outside
+    environment = {"PATH": CLEAN_PATH, "HOME": str(place.folder), VARIABLE: str(place.folder), **nowhere}
     argv = [_program("dockerd"), "--config-file", str(place.folder / "daemon.json")]
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [

@@ -154,23 +154,15 @@ CELLS = (
         _not_installed(1), ("failed",), serving=1,
     ),
     Cell(
-        "install-retries-1", Fails.INSTALL, Cause.NO_CLAIM, _remediation("install", 1), End.STALLED, 2,
-        _not_installed(2), ("failed",),
-    ),
-    Cell(
-        "install-retries-1-remediate-last", Fails.INSTALL, Cause.NO_CLAIM, _remediation("install", 1, **LAST),
-        End.STALLED, 2, _not_installed(2, f"True {UNINSTALLED}"), (),
-    ),
-    Cell(
-        "install-retries-3", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", 3), End.STALLED, 4,
-        _not_installed(4), ("failed",), serving=1,
+        "install-retries-1", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", 1), End.STALLED, 2,
+        _not_installed(2), ("failed",), serving=1,
     ),
     Cell(
         "install-retries-3-remediate-last", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", 3, **LAST),
         End.STALLED, 4, _not_installed(4, f"True {UNINSTALLED}"), (),
     ),
     Cell(
-        "install-unlimited", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", -1), End.RETRIES, 4,
+        "install-unlimited", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", -1), End.RETRIES, 3,
     ),
     Cell(  # its second attempt is an upgrade, and those it says nothing about
         "install-retry-on-failure", Fails.INSTALL, Cause.NO_NAMESPACE, _retry("install"), End.STALLED, 2,
@@ -195,21 +187,13 @@ CELLS = (
         "upgrade-retries-3", Fails.UPGRADE, Cause.NO_NAMESPACE, _remediation("upgrade", 3), End.STALLED, 4,
         _rolled_back(4), ("superseded", "failed", "superseded", "failed", "deployed"), serving=1,
     ),
-    Cell(
-        "upgrade-retries-3-keep-last", Fails.UPGRADE, Cause.NO_NAMESPACE, _remediation("upgrade", 3, **KEEP),
-        End.STALLED, 4, _not_upgraded(4), ("failed", "superseded", "failed", "deployed", "failed"), serving=1,
-    ),
     Cell(  # what it ends as is a failed install
-        "upgrade-retries-1-uninstall", Fails.UPGRADE, Cause.NO_CLAIM, _remediation("upgrade", 1, strategy="uninstall"),
-        End.STALLED, 2, Outcome(INSTALL_FAILED, EXCEEDED, INSTALL_FAILED, "", "", (2, 1, 1)), ("failed",),
-    ),
-    Cell(
-        "upgrade-retries-0-uninstall-last", Fails.UPGRADE, Cause.NO_NAMESPACE,
-        _remediation("upgrade", 0, strategy="uninstall", **LAST), End.STALLED, 2,
+        "upgrade-retries-1-uninstall", Fails.UPGRADE, Cause.NO_NAMESPACE,
+        _remediation("upgrade", 1, strategy="uninstall"), End.STALLED, 2,
         Outcome(INSTALL_FAILED, EXCEEDED, INSTALL_FAILED, "", "", (2, 1, 1)), ("failed",), serving=1,
     ),
     Cell(
-        "upgrade-unlimited", Fails.UPGRADE, Cause.NO_NAMESPACE, _remediation("upgrade", -1), End.RETRIES, 3, serving=1,
+        "upgrade-unlimited", Fails.UPGRADE, Cause.NO_NAMESPACE, _remediation("upgrade", -1), End.RETRIES, 2, serving=1,
     ),
     Cell(
         "upgrade-retry-on-failure", Fails.UPGRADE, Cause.NO_NAMESPACE, _retry("upgrade"), End.RETRIES, 3, serving=1,
@@ -241,10 +225,6 @@ CELLS = (
     Cell(
         "install-test-ignored", Fails.INSTALL, Cause.TEST_FAILS, {"test": {"ignoreFailures": True}}, End.READY, 1,
         Outcome(INSTALLED, "", INSTALLED, "", TEST_FAILED, (1, 0, 0)), ("deployed",), serving=1, bad=(1,),
-    ),
-    Cell(
-        "install-test-retries-1", Fails.INSTALL, Cause.TEST_FAILS, _remediation("install", 1), End.STALLED, 2,
-        Outcome(TEST_FAILED, EXCEEDED, INSTALLED, "", TEST_FAILED, (2, 2, 0)), ("deployed",), serving=1, bad=(1,),
     ),
     Cell(
         "upgrade-test-hangs", Fails.UPGRADE, Cause.TEST_HANGS, {}, End.STALLED, 1,

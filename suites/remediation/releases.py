@@ -11,6 +11,8 @@ from typing import Any
 
 from fluxdrill.cluster.simulated import BEHAVIOUR, Behaviour
 from fluxdrill.flux import NAMESPACE
+from fluxdrill.flux.advice.case import Advice
+from fluxdrill.flux.advice.collect import explain
 from fluxdrill.flux.kinds import HELM_RELEASE
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.predicates import Predicate, Verdict3
@@ -126,6 +128,10 @@ class Release:
     def outcome(self) -> Outcome:
         """Return what it says of itself now."""
         return Outcome.of(self.lab.api.get(self.ref))
+
+    def advice(self) -> Advice:
+        """Return what `fluxdrill explain hr` says of it now, at the end of the chain."""
+        return explain(self.lab.api, self.ref)[-1]
 
     def history(self) -> tuple[Revision, ...]:
         """Return what Helm's own storage holds, oldest first."""

@@ -21,7 +21,8 @@ from fluxdrill.kube.wait import all_of, condition, ready, wait_for
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
-from fluxdrill.sources.charts import ChartServer, ServerFault
+from fluxdrill.sources.charts import ChartServer
+from fluxdrill.sources.faults import ServerFault
 from fluxdrill.sources.standin import NAME, package
 from suites.ordering.seen import failed, gone, never
 from suites.remediation.conftest import MakeRelease, releases_on

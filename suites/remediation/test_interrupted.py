@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from fluxdrill.cluster.supervised import State, Supervised
+from fluxdrill.flux.advice.case import State as AdvisedState
 from fluxdrill.flux.operations import reconcile, request
 from fluxdrill.kube.errors import NotFoundError
+from fluxdrill.kube.predicates import Predicate
 from fluxdrill.kube.wait import absent, all_of, condition, present, ready, wait_for
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.clock import SYSTEM_CLOCK
@@ -122,9 +124,15 @@ def midway(lab: Lab, make: MakeRelease, *names: str) -> dict[str, Release]:
     for name in names:
         ask = found[name].install if name == "install" else found[name].change
         ask(**WORKS[name].values)
-    pending = [in_storage(found[name], WORKS[name].number, WORKS[name].status) for name in names]
+    pending = [is_midway(found[name], WORKS[name]) for name in names]
     wait_for(lab.store, all_of(*pending), deadline=60, what="each to be in the middle", fail_fast=False)
     return found
+
+
+def is_midway(release: Release, work: Work) -> Predicate:
+    """Met while Helm's storage says that the action is under way, its workload having been written."""
+    written = holds(release.deployment, lambda obj: obj["metadata"]["generation"] == work.number, "is written")
+    return all_of(in_storage(release, work.number, work.status), written)
 
 
 def ends(release: Release, work: Work) -> float:
@@ -183,6 +191,7 @@ def test_only_after_a_kill_is_a_release_unlocked(
                 release.wait(told(release, "PendingRelease"), what="to be told of", deadline=1)
 
 
+@pytest.mark.parametrize("interrupted", [pytest.param(killed, id="SIGKILL")], indirect=True)
 @pytest.mark.proves("flux.md C-05", "reset alone ends Stalled again, MissingRollbackTarget; a good version is Ready")
 def test_without_a_rollback_target_a_reset_does_not_help_and_good_values_do(
     interrupted: tuple[Callable[[Supervised], None], dict[str, Release]], measured: Measured
@@ -191,6 +200,7 @@ def test_without_a_rollback_target_a_reset_does_not_help_and_good_values_do(
     release = interrupted[1]["upgrade-that-fails"]
     work = WORKS["upgrade-that-fails"]
     ends(release, work)
+    assert release.advice().state is AdvisedState.NO_ROLLBACK_TARGET
     reconcile(release.lab.api, release.lab.store, release.ref, deadline=60, reset=True)
     release.wait(in_storage(release, 4, "failed"), what="to fail once more", deadline=60)
     release.wait(says(release, work.outcome), what="to be stalled again", deadline=30)
@@ -315,6 +325,8 @@ def _loops(release: Release) -> None:
     request(release.lab.api, release.ref, reset=True, force=True)
     never(release.lab, recovered(release), seconds=5, what="a reset to help")
     assert not release.ever("Stalled")
+    advice = release.advice()
+    assert (advice.state, advice.do) == (AdvisedState.HALF_UNINSTALLED, f"helm uninstall {release.name} -n default")
 
 
 def test_a_sigterm_in_mid_uninstall_waits_for_it(broken: Lab, make: MakeRelease, measured: Measured) -> None:

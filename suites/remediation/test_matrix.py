@@ -6,13 +6,16 @@ counters are reset, which shows that the cause had healed indeed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
 
-from fluxdrill.flux.operations import reconcile
+from fluxdrill.flux.operations import request
 from fluxdrill.kube.errors import ApiError, NotFoundError
+from fluxdrill.kube.predicates import Predicate
 from fluxdrill.kube.wait import all_of, condition, ready
 from fluxdrill.lab.lab import Lab
 from fluxdrill.model.clock import SYSTEM_CLOCK, Instant
@@ -31,8 +34,7 @@ CONTROLS = (
     "test_control_a_release_that_stays_stalled_is_not_taken_for_one_that_recovers",
 )
 
-BY_NAME = {cell.name: cell for cell in sorted(CELLS, key=lambda cell: cell.end is not End.RETRIES)}
-"""Those that retry come first: the longer they are left alone, the longer they wait between two attempts."""
+BY_NAME = {cell.name: cell for cell in CELLS}
 BROKEN = [cell.name for cell in CELLS if cell.end is not End.READY]
 STALLED = [cell.name for cell in CELLS if cell.end is End.STALLED]
 DEADLINE = 180.0
@@ -59,59 +61,66 @@ class Seen:
         return cls(release.outcome(), release.statuses(), serving)
 
 
-@dataclass(slots=True)
-class Running:
-    """The release of a cell, and when its failing action was asked for; what happened to it since."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A cell that went to its end: when its failing action was asked for, what was seen there, when its cause healed."""
 
     cell: Cell
     release: Release
     begun: Instant
-    seen: Seen | None = None
-    healed: Instant | None = None
-    made: ObjectRef | None = None
-
-    def end(self) -> Seen:
-        """Wait until it has come to its end, once, and return what was seen there."""
-        if self.seen is None:
-            self._wait_for_end()
-            self.seen = Seen.of(self.release)
-        return self.seen
-
-    def _wait_for_end(self) -> None:
-        match self.cell.end:
-            case End.STALLED:
-                self.release.wait_stalled(deadline=DEADLINE)
-            case End.READY:
-                tested = condition(self.release.ref, "TestSuccess", "False", "TestFailed")
-                self.release.wait(all_of(tested, ready(self.release.ref)), what="to be Ready", deadline=DEADLINE)
-            case End.RETRIES:
-                counts = holds(self.release.ref, self._has_tried, f"failed {self.cell.attempts} times")
-                self.release.wait(counts, what="to go on trying", deadline=DEADLINE)
-
-    def _has_tried(self, obj: KubeObject) -> bool:
-        return Outcome.of(obj).failures[0] >= self.cell.attempts
-
-    def heal(self) -> Instant:
-        """Take its cause away after its end, once, and return when; what is scripted is over by itself."""
-        self.end()
-        if self.healed is None:
-            self._make_what_is_missing()
-            self.healed = SYSTEM_CLOCK.now()
-        return self.healed
-
-    def _make_what_is_missing(self) -> None:
-        made = missing(self.cell.cause, self.release.name)
-        if made is not None:
-            self.made = ObjectRef.of(self.release.lab.api.create(made))
+    seen: Seen
+    healed: Instant
 
 
-def missing(cause: Cause, name: str) -> KubeObject | None:
-    """Return the object outside of the release `name` that it fails for want of; None where its failing is scripted."""
-    match cause:
+Runs = Mapping[str, Future[Run]]
+
+
+def drive(cell: Cell, release: Release) -> Run:
+    """Have a cell fail, wait for its end, look at it, and take its cause away; what is scripted is over by itself."""
+    ask = release.install
+    if cell.fails is Fails.UPGRADE:
+        release.install()
+        release.wait(recovered(release), what="to be installed", deadline=DEADLINE)
+        ask = release.change
+    begun = SYSTEM_CLOCK.now()
+    ask(**cell.values(release.name))
+    release.wait(_at_end(cell, release), what="to come to its end", deadline=DEADLINE)
+    if cell.serving:
+        release.wait(_serves(cell, release), what=f"to serve with {cell.serving}", deadline=30)
+    seen = Seen.of(release)
+    if (missing := _missing(cell, release)) is not None:
+        release.lab.api.create(missing)
+    return Run(cell, release, begun, seen, SYSTEM_CLOCK.now())
+
+
+def _at_end(cell: Cell, release: Release) -> Predicate:
+    match cell.end:
+        case End.STALLED:
+            return condition(release.ref, "Stalled", "True", "RetriesExceeded")
+        case End.READY:
+            return all_of(condition(release.ref, "TestSuccess", "False", "TestFailed"), ready(release.ref))
+        case End.RETRIES:
+            return holds(
+                release.ref,
+                lambda obj: Outcome.of(obj).failures[0] >= cell.attempts,
+                f"has failed {cell.attempts} times",
+            )
+
+
+def _serves(cell: Cell, release: Release) -> Predicate:
+    """Met when as many pods serve as the table says: what a failed install left is not waited for by Helm."""
+    return holds(
+        release.deployment, lambda obj: (obj.get("status") or {}).get("availableReplicas") == cell.serving, "serves"
+    )
+
+
+def _missing(cell: Cell, release: Release) -> KubeObject | None:
+    """Return the object outside of the release that it fails for want of; None where its failing is scripted."""
+    match cell.cause:
         case Cause.NO_NAMESPACE:
-            return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": release.name}}
         case Cause.NO_CLAIM:
-            meta = {"name": name, "namespace": "default"}
+            meta = {"name": release.name, "namespace": "default"}
             spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
             return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}
         case _:
@@ -119,25 +128,16 @@ def missing(cause: Cause, name: str) -> KubeObject | None:
 
 
 @pytest.fixture(scope="module")
-def running(lab: Lab) -> Iterator[dict[str, Running]]:
-    """Every cell, its failing action asked for; none has been waited for."""
+def runs(lab: Lab) -> Iterator[Runs]:
+    """Every cell, on its way to its end: all are driven there at the same time."""
     with releases_on(lab) as make:
         found = {cell.name: make(cell.name, **cell.full_spec) for cell in CELLS}
-        upgraded = [cell for cell in CELLS if cell.fails is Fails.UPGRADE]
-        for cell in upgraded:
-            found[cell.name].install()
-        for cell in upgraded:
-            found[cell.name].wait(recovered(found[cell.name]), what="to be installed", deadline=DEADLINE)
-        begun = SYSTEM_CLOCK.now()
-        for cell in CELLS:
-            release = found[cell.name]
-            ask = release.change if cell.fails is Fails.UPGRADE else release.install
-            ask(**cell.values(release.name))
-        cells = {cell.name: Running(cell, found[cell.name], begun) for cell in CELLS}
-        yield cells
-    for one in cells.values():
-        if one.made is not None:
-            lab.api.delete(one.made)  # nobody waits for it: a namespace takes Kubernetes 5 to 10 s
+        with ThreadPoolExecutor(max_workers=len(CELLS)) as pool:
+            yield {cell.name: pool.submit(drive, cell, found[cell.name]) for cell in CELLS}
+    for cell in CELLS:
+        if (missing := _missing(cell, found[cell.name])) is not None:
+            with suppress(NotFoundError):
+                lab.api.delete(ObjectRef.of(missing))  # nobody waits for it: a namespace takes Kubernetes 5 to 10 s
 
 
 def ends_as(cell: Cell, seen: Seen) -> None:
@@ -151,61 +151,66 @@ def ends_as(cell: Cell, seen: Seen) -> None:
     assert seen.outcome.failures[0] == cell.attempts
 
 
-def goes_on_as(cell: Cell, release: Release, *, healed: Instant, deadline: float = DEADLINE) -> None:
-    """Check whether a release whose cause has healed becomes Ready by itself, against its cell."""
+def goes_on_as(cell: Cell, run: Run, *, deadline: float = DEADLINE) -> None:
+    """Check whether a release whose cause has healed becomes Ready by itself, against a cell."""
+    release = run.release
     if cell.recovers_alone:
         release.wait(deployed(release), what="to recover by itself", deadline=deadline)
         assert not release.ever("Stalled")
         assert (release.outcome().failures == (0, 0, 0)) is cell.forgets
         return
-    left = healed.since(SYSTEM_CLOCK.now()) + QUIET
+    left = QUIET - SYSTEM_CLOCK.now().since(run.healed)
     never(release.lab, deployed(release), seconds=max(left, 0.5), what=f"{release.name} to recover by itself")
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_each_setting_ends_as_the_table_says(running: dict[str, Running], measured: Measured, name: str) -> None:
+def test_each_setting_ends_as_the_table_says(runs: Runs, measured: Measured, name: str) -> None:
     """Conditions, counters, Helm's history and what still serves; one that retries goes on and never stalls."""
-    one = running[name]
-    ends_as(one.cell, one.end())
-    if one.cell.end is End.STALLED:
-        measured(f"{name} until stalled", one.release.stalled_at().since(one.begun), kind="other")
-    one.heal()
+    run = runs[name].result()
+    ends_as(run.cell, run.seen)
+    if run.cell.end is End.STALLED:
+        measured(f"{name} until stalled", run.release.stalled_at().since(run.begun), kind="other")
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_healed_cause_is_noticed_by_those_that_retry_and_by_nobody_who_stalled(
-    running: dict[str, Running], measured: Measured, name: str
+    runs: Runs, measured: Measured, name: str
 ) -> None:
     """Recovering alone is the table's last column. Counters are cleared by RetryOnFailure, and kept by remediation."""
-    one = running[name]
-    healed = one.heal()
-    goes_on_as(one.cell, one.release, healed=healed)
-    if one.cell.recovers_alone:
-        measured(f"{name}: heal until Ready", one.release.ready_after(healed))
+    run = runs[name].result()
+    goes_on_as(run.cell, run)
+    if run.cell.recovers_alone:
+        measured(f"{name}: heal until Ready", run.release.ready_after(run.healed))
 
 
-def test_control_a_release_that_stays_stalled_is_not_taken_for_one_that_recovers(running: dict[str, Running]) -> None:
+def test_control_a_release_that_stays_stalled_is_not_taken_for_one_that_recovers(runs: Runs) -> None:
     """Negative control of recovering alone: each of the two answers is refused where the other is true."""
-    stalled, retried = running["install-no-block"], running["upgrade-hook-retry-on-failure"]
-    healed = stalled.heal()
+    stalled, retried = runs["install-no-block"].result(), runs["upgrade-hook-retry-on-failure"].result()
     with refused():
-        goes_on_as(replace(stalled.cell, end=End.RETRIES), stalled.release, healed=healed, deadline=3)
-    healed = retried.heal()
-    goes_on_as(retried.cell, retried.release, healed=healed)
+        goes_on_as(replace(stalled.cell, end=End.RETRIES), stalled, deadline=3)
+    goes_on_as(retried.cell, retried)
     with refused():
-        goes_on_as(replace(retried.cell, end=End.STALLED), retried.release, healed=healed)
+        goes_on_as(replace(retried.cell, end=End.STALLED), retried)
+
+
+@pytest.fixture(scope="module")
+def reset(runs: Runs) -> Instant:
+    """Ask for a reset of the counters of all that stalled, at once, their causes being healed; return when."""
+    stalled = [runs[name].result().release for name in STALLED]
+    begun = SYSTEM_CLOCK.now()
+    for release in stalled:
+        request(release.lab.api, release.ref, reset=True)
+    return begun
 
 
 @pytest.mark.parametrize("name", STALLED)
 def test_one_reset_of_its_counters_un_stalls_each_whose_cause_has_healed(
-    running: dict[str, Running], measured: Measured, name: str
+    runs: Runs, reset: Instant, measured: Measured, name: str
 ) -> None:
     """And shows so that the cause had healed: nothing else was changed."""
-    one = running[name]
-    one.heal()
-    begun = SYSTEM_CLOCK.now()
-    reconcile(one.release.lab.api, one.release.lab.store, one.release.ref, deadline=60, reset=True)
-    measured("reset until Ready", one.release.wait(recovered(one.release), what="to recover").met.since(begun))
+    release = runs[name].result().release
+    release.wait(recovered(release), what="to recover", deadline=DEADLINE)
+    measured(f"{name}: reset until Ready", release.ready_after(reset))
 
 
 @pytest.mark.parametrize("why", ILLEGAL)
@@ -216,13 +221,12 @@ def test_an_illegal_cell_is_refused_by_the_api_server(make_release: MakeRelease,
         make_release("illegal", **spec).install()
 
 
-def test_control_the_end_of_one_cell_is_not_taken_for_that_of_another(running: dict[str, Running]) -> None:
+def test_control_the_end_of_one_cell_is_not_taken_for_that_of_another(runs: Runs) -> None:
     """Negative control: with one counter, one revision or one serving pod told wrong, the same end is refused."""
-    one = running["upgrade-retries-0"]
-    seen = one.end()
-    ends_as(one.cell, seen)
-    assert one.cell.outcome is not None
-    miscounted = replace(one.cell, outcome=replace(one.cell.outcome, failures=(1, 1, 0)))
-    for lie in (miscounted, replace(one.cell, statuses=("deployed",)), replace(one.cell, serving=0)):
+    run = runs["upgrade-retries-0"].result()
+    ends_as(run.cell, run.seen)
+    assert run.cell.outcome is not None
+    miscounted = replace(run.cell, outcome=replace(run.cell.outcome, failures=(1, 1, 0)))
+    for lie in (miscounted, replace(run.cell, statuses=("deployed",)), replace(run.cell, serving=0)):
         with refused():
-            ends_as(lie, seen)
+            ends_as(lie, run.seen)

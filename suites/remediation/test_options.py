@@ -6,10 +6,11 @@ A: reconcile it. B: suspend, fix, resume. C: `helm rollback`. D: delete and recr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from fluxdrill.flux.operations import reconcile, resume, suspend
+from fluxdrill.flux.operations import reconcile, request, resume, suspend
 from fluxdrill.kube.errors import NotFoundError
 from fluxdrill.kube.wait import absent, all_of, ready, wait_for
 from fluxdrill.lab.lab import Lab
@@ -110,25 +111,34 @@ def test_s37_option_b_a_fix_waits_for_the_resume_and_clears_the_counters(
 
 
 @pytest.mark.proves(
-    "recovery.md S38", "helm refuses: helm-controller owns the fields; forced, it is undone by the controller"
+    "recovery.md S38",
+    "helm refuses unless its conflicts with helm-controller are forced; a stalled release keeps the rollback until "
+    "anything has it looked at, a plain request is enough, and is then upgraded again",
 )
-def test_s38_option_c_a_rollback_that_helm_refuses_is_undone_all_the_same(
-    failed: dict[str, Release], helm: Helm, measured: Measured
+def test_s38_option_c_a_rollback_of_a_stalled_release_has_to_be_forced_and_a_plain_request_undoes_it(
+    lab: Lab, failed: dict[str, Release], helm: Helm, measured: Measured
 ) -> None:
-    """Without --force-conflicts it fails and leaves a failed revision: the controller takes the release for another's.
+    """Stalled, it is not looked at, so the rollback holds past its interval; looked at, it is upgraded to what fails.
 
-    What was stalled is upgraded once more, to what already failed, and its rollback target is lost.
+    Its rollback target is lost on the way: the snapshots of what Flux itself did are gone.
     """
     release = failed["rolled"]
     done = helm.run("rollback", release.name, "1", "--wait", "--timeout=30s")
     assert done.returncode != 0
     assert CONFLICT in done.stderr
-    assert release.history()[2].status == "failed"
-    begun = SYSTEM_CLOCK.now()
-    again = release.wait(in_storage(release, 4, "failed"), what="to be upgraded to what fails", deadline=60).met
-    measured("rollback until it has failed again", again.since(begun), kind="other")
-    release.wait(says(release, STALLED), what="to be stalled again", deadline=30)
-    assert [one["version"] for one in _snapshots(release)] == [4]
+    helm.rollback(release.name, 1)
+    rolled_back = release.history()[-1]
+    assert (rolled_back.number, rolled_back.status, rolled_back.description) == (4, "deployed", "Rollback to 1")
+    release.wait_serving()
+    never(lab, in_storage(release, 5, "pending-upgrade"), seconds=QUIET, what="a stalled release to be upgraded")
+    assert release.outcome() == STALLED
+    asked = SYSTEM_CLOCK.now()
+    request(lab.api, release.ref)
+    again = release.wait(in_storage(release, 5, "failed"), what="to be upgraded to what fails", deadline=60).met
+    measured("request until the rollback is undone", again.since(asked), kind="other")
+    twice = replace(STALLED, failures=(2, 0, 2))
+    release.wait(says(release, twice), what="to be stalled again", deadline=30)
+    assert [one["version"] for one in _snapshots(release)] == [5]
 
 
 @pytest.mark.proves("recovery.md S38", "suspended first, a forced rollback holds until the release is resumed")

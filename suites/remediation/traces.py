@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 
 from fluxdrill.flux.kinds import EVENT
 from fluxdrill.kube.errors import NotFoundError
@@ -82,12 +81,6 @@ def installed(releases: Collection[Release], **values: object) -> None:
         one.install(**values)
     for one in releases:
         one.wait(recovered(one), what="to be installed", deadline=DEADLINE)
-
-
-def at_once(releases: Collection[Release], work: Callable[[Release], object]) -> None:
-    """Do `work` with several releases at the same time; raises what it raises."""
-    with ThreadPoolExecutor(max_workers=len(releases)) as pool:
-        list(pool.map(work, releases))
 
 
 def _current(obj: KubeObject) -> bool:

@@ -34,6 +34,8 @@ class State(StrEnum):
     OUT_OF_RETRIES = "stalled, out of retries"
     NO_ROLLBACK_TARGET = "stalled, nothing to roll back to"
     STALLED = "stalled"
+    HALF_UNINSTALLED = "half uninstalled, fails without end"
+    UNREADABLE = "Helm's record of it cannot be read"
     DEPENDENCY = "waits for a dependency"
     CHART = "waits for its chart"
     VALUES = "its values cannot be put together"

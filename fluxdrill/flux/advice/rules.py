@@ -125,6 +125,41 @@ def _running(case: Case) -> Advice | None:
     )  # fmt: skip
 
 
+def _half_uninstalled(case: Case) -> Advice | None:
+    """Tell an install remediation that was killed: helm-controller 1.6 has no way on from Helm's status `uninstalling`."""
+    found = case.false("Ready")
+    if found is None or "has no deployed releases" not in found.message:
+        return None
+    namespace = case.status.get("storageNamespace") or case.ref.namespace
+    return Advice(
+        case.ref, State.HALF_UNINSTALLED,
+        f"helm-controller was killed while it uninstalled a failed install, and cannot go on from there: {message(found)}.",
+        "It tries again without end and fails each time; a reset, a force or a new spec does not help.",
+        Retries.NOT_BY_ITSELF, f"helm uninstall {_release_name(case)} -n {namespace}", case.ref, message(found),
+    )  # fmt: skip
+
+
+def _unreadable(case: Case) -> Advice | None:
+    found = case.false("Ready")
+    if found is None or found.reason != "StateError":
+        return None
+    namespace = case.status.get("storageNamespace") or case.ref.namespace
+    selector = f"owner=helm,name={_release_name(case)}"
+    return Advice(
+        case.ref, State.UNREADABLE,
+        f"Helm's record of the release cannot be read: {message(found)}.",
+        "It tries again without end and fails each time; what runs is left as it is.",
+        Retries.NOT_BY_ITSELF, f"restore the newest Secret of kubectl -n {namespace} get secrets -l {selector}, or delete it: it is then installed over what is there",
+        case.ref, message(found),
+    )  # fmt: skip
+
+
+def _release_name(case: Case) -> str:
+    """Return Helm's name of the release: spec.releaseName, else with the target namespace in front where there is one."""
+    target = case.spec.get("targetNamespace")
+    return str(case.spec.get("releaseName") or (f"{target}-{case.ref.name}" if target else case.ref.name))
+
+
 def _retrying(case: Case) -> Advice | None:
     found = case.false("Ready")
     if found is None or case.true("Reconciling") is None:
@@ -236,6 +271,8 @@ RULES: tuple[Rule, ...] = (
     _dependency,
     waits_for_chart,
     _values,
+    _half_uninstalled,
+    _unreadable,
     _running,
     _retrying,
     _failed,
