@@ -106,9 +106,10 @@ def rehearse(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write docs/coverage.md and docs/facts.md from the tests and the runs in reports/: [-- RUN ...]."""
+    """Write the generated pages of docs/ from the tests and the runs in reports/: [-- RUN ...]."""
     session.install("-e", ".")
     session.run("python", "-m", "docs.generate", *session.posargs)
+    session.run("python", "-m", "docs.remediation", *session.posargs)
 
 
 @nox.session
