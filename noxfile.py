@@ -62,6 +62,8 @@ def tests(session: nox.Session) -> None:
         "-m",
         "(not live or ci) and not nightly",
         "--lab-strict=yes",
+        "-n",
+        "2",  # most of it waits; two labs fit into what CI has
         *(session.posargs or ["tests", "suites", "scenarios"]),
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import pytest
 
@@ -16,6 +16,14 @@ from fluxdrill.sources.standin import NAME, package
 from suites.remediation.releases import VERSION, Release, repository, repository_ref
 
 MakeRelease = Callable[..., Release]
+T = TypeVar("T")
+
+
+class Told(Protocol):
+    """What `all_at_once` hands out."""
+
+    def __call__(self, story: Callable[[Lab, MakeRelease], T]) -> T:
+        """Return what a story returned once it has ended, or raise what it raised."""
 
 
 @contextmanager
@@ -38,6 +46,18 @@ def releases_on(lab: Lab) -> Iterator[MakeRelease]:
             list(pool.map(Release.remove, made))
         lab.api.delete(repository_ref(source))
         wait_for(lab.store, absent(repository_ref(source)), deadline=30, what=f"{source} to be gone")
+
+
+@contextmanager
+def all_at_once(lab: Lab, *stories: Callable[[Lab, MakeRelease], object]) -> Iterator[Told]:
+    """Begin several stories about releases at the same time; the tests of a module then wait for theirs, one by one."""
+    with releases_on(lab) as make, ThreadPoolExecutor(max_workers=len(stories)) as pool:
+        running: dict[object, Future[object]] = {story: pool.submit(story, lab, make) for story in stories}
+
+        def told(story: Callable[[Lab, MakeRelease], T]) -> T:
+            return cast("T", running[story].result())
+
+        yield told
 
 
 @pytest.fixture

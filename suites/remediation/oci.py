@@ -41,6 +41,12 @@ def content_of(obj: KubeObject) -> str:
     return str(obj["status"]["artifact"]["digest"])
 
 
+def release_version(release: KubeObject) -> str:
+    """Return the version of the chart in the newest snapshot of a release, without the digest that some have."""
+    history = (release.get("status") or {}).get("history") or [{}]
+    return str(history[0].get("chartVersion", "")).partition("+")[0]
+
+
 def at_version(ref: ObjectRef, version: str) -> Predicate:
     """Met when the artifact of `ref` is that of `version`, or has it as its digest."""
     return holds(ref, lambda obj: version in revision_of(obj).split("@"), f"is at {version}")

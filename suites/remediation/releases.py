@@ -71,28 +71,39 @@ def _words(obj: KubeObject, kind: str) -> str:
 
 
 class Release:
-    """One HelmRelease of the stand-in, applied by hand; `spec` is what it has beyond the usual."""
+    """One HelmRelease of the stand-in, applied by hand; `spec` is what it has beyond the usual.
+
+    Until it is installed it may be given another namespace (one that exists), chart or version.
+    """
 
     def __init__(self, lab: Lab, name: str, *, repository: str, spec: Mapping[str, Any]) -> None:
         self.lab = lab
         self.name = name
+        self.namespace = "default"
+        self.chart_name = NAME
+        self.version = VERSION
         self._repository = repository
         self._spec = spec
 
     @property
     def ref(self) -> ObjectRef:
         """The HelmRelease."""
-        return ObjectRef(HELM_RELEASE.group, HELM_RELEASE.kind, "default", self.name)
+        return ObjectRef(HELM_RELEASE.group, HELM_RELEASE.kind, self.namespace, self.name)
+
+    @property
+    def repository(self) -> ObjectRef:
+        """The HelmRepository of its chart."""
+        return repository_ref(self._repository)
 
     @property
     def deployment(self) -> ObjectRef:
         """Its one workload."""
-        return ObjectRef("apps", "Deployment", "default", self.name)
+        return ObjectRef("apps", "Deployment", self.namespace, self.name)
 
     @property
     def chart(self) -> ObjectRef:
         """The HelmChart that is made for it."""
-        return ObjectRef("source.toolkit.fluxcd.io", "HelmChart", NAMESPACE, f"default-{self.name}")
+        return ObjectRef("source.toolkit.fluxcd.io", "HelmChart", NAMESPACE, f"{self.namespace}-{self.name}")
 
     def install(self, **values: object) -> None:
         """Create the HelmRelease with these values."""
@@ -100,18 +111,28 @@ class Release:
         spec = {
             "interval": INTERVAL,
             "timeout": RELEASE_TIMEOUT,
-            "chart": {"spec": {"chart": NAME, "version": VERSION, "interval": "10m", "sourceRef": source}},
+            "chart": {
+                "spec": {"chart": self.chart_name, "version": self.version, "interval": "10m", "sourceRef": source}
+            },
             "values": values,
             **self._spec,
         }
-        meta = {"name": self.name, "namespace": "default"}
+        meta = {"name": self.name, "namespace": self.namespace}
         self.lab.api.apply(
             {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": meta, "spec": spec}
         )
 
+    def depends_on(self, other: Release) -> None:
+        """Have it depend on another one, before it is installed."""
+        self._spec = {**self._spec, "dependsOn": [{"name": other.name, "namespace": other.namespace}]}
+
     def change(self, **values: object) -> None:
         """Change values, which makes a new generation."""
         self.lab.api.patch(self.ref, {"spec": {"values": values}})
+
+    def change_spec(self, **fields: object) -> None:
+        """Change fields of its spec beside the values, which makes a new generation."""
+        self.lab.api.patch(self.ref, {"spec": fields})
 
     def wait(self, predicate: Predicate, *, what: str, deadline: float = 90) -> WaitResult:
         """Wait; what fails meanwhile may be part of the story."""
@@ -137,7 +158,7 @@ class Release:
         """Return what Helm's own storage holds, oldest first."""
         secrets = self.lab.api.resource("", "Secret")
         selector = f"owner=helm,name={self.name}"
-        found = self.lab.api.list(secrets, namespace="default", label_selector=selector).items
+        found = self.lab.api.list(secrets, namespace=self.namespace, label_selector=selector).items
         return tuple(sorted((_revision(one) for one in found), key=lambda one: one.number))
 
     def statuses(self) -> tuple[str, ...]:
@@ -166,7 +187,7 @@ class Release:
 
     def heal_pods(self) -> None:
         """Have the pods that are not ready become so: the cause ends, and nobody touches the release."""
-        pods = self.lab.store.list(POD, "default")
+        pods = self.lab.store.list(POD, self.namespace)
         ill = [one for one in pods if _belongs(one, self.name) and one["metadata"]["annotations"][BEHAVIOUR] != "ready"]
         assert ill, f"{self.name} has no pod to heal"
         for pod in ill:

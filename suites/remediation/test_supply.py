@@ -20,6 +20,7 @@ from fluxdrill.sources.charts import ChartServer, IndexFault
 from fluxdrill.sources.faults import ServerFault
 from fluxdrill.sources.standin import NAME, package
 from suites.ordering.seen import failed, gone, holds, never
+from suites.remediation.oci import Referring, content_of, release_version, revision_of
 from suites.remediation.releases import repository, repository_ref
 from suites.sabotage import fake_ready, refused
 
@@ -53,10 +54,10 @@ class Supply:
         """The credentials."""
         return ObjectRef("", "Secret", NAMESPACE, self.name)
 
-    def ask_for(self, version: str) -> None:
+    def ask_for(self, version: str, *, interval: str = "10m") -> None:
         """Have the HelmChart want this version."""
         source = {"kind": "HelmRepository", "name": self.name}
-        spec = {"interval": "10m", "chart": NAME, "version": version, "sourceRef": source}
+        spec = {"interval": interval, "chart": NAME, "version": version, "sourceRef": source}
         meta = {"name": self.name, "namespace": NAMESPACE}
         self.lab.api.apply(
             {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmChart", "metadata": meta, "spec": spec}
@@ -72,7 +73,7 @@ class Supply:
 
     def fetched(self, version: str, *, deadline: float = 30) -> float:
         """Wait until repository and chart are Ready, the chart at `version`, and return the seconds it took."""
-        newest = holds(self.chart, lambda obj: _version(obj) == version, f"at {version}")
+        newest = holds(self.chart, lambda obj: revision_of(obj) == version, f"at {version}")
         wanted = all_of(all_current([self.repository, self.chart]), newest)
         met = wait_for(self.lab.store, wanted, deadline=deadline, what=f"{self.name} to be fetched", fail_fast=False)
         return met.seconds
@@ -81,11 +82,6 @@ class Supply:
         """Wait until `ref` is Ready=False for `reason`, and return the seconds it took."""
         told = wait_for(self.lab.store, failed(ref, reason, text), deadline=30, what=f"{reason} of {ref}")
         return told.seconds
-
-
-def _version(chart: KubeObject) -> str:
-    artifact = (chart.get("status") or {}).get("artifact") or {}
-    return str(artifact.get("revision", ""))
 
 
 def _not_found(chart: KubeObject) -> bool:
@@ -176,6 +172,72 @@ def test_an_archive_that_vanished_is_told_and_fetched_once_it_is_back(supply: Su
     wait_for(supply.lab.store, told, deadline=30, what="the failure to be told", fail_fast=False)
     supply.publish("2.0.0")
     measured("heal until Ready", supply.fetched("2.0.0"))
+
+
+@pytest.mark.parametrize("left", ["", "0.9.0"], ids=["name", "version"])
+def test_what_vanished_from_the_index_stalls_also_a_chart_that_has_it_and_the_release_on_it(
+    supply: Supply, measured: Measured, left: str
+) -> None:
+    """The archive is still in storage, and the pods serve: Stalled and SourceNotReady until the index tells of it again."""
+    release = Referring(supply.lab, supply.name, supply.chart)
+    try:
+        release.install()
+        release.wait_ready()
+        if left:
+            supply.publish(left)
+        supply.server.withdraw(NAME, "1.0.0")
+        supply.look()
+        supply.says(supply.chart, "InvalidChartReference", "no chart name found" if not left else "matching '1.0.0'")
+        release.wait(failed(release.ref, "SourceNotReady", "InvalidChartReference"), what="to say it", deadline=40)
+        release.wait_serving()
+        supply.publish("1.0.0")
+        supply.look()
+        measured("new index until Ready", supply.fetched("1.0.0") + release.wait_ready().seconds)
+        assert release.statuses() == ("deployed",)
+    finally:
+        release.remove()
+
+
+def test_a_digest_that_moved_is_not_noticed_by_a_chart_until_its_own_spec_changes(supply: Supply) -> None:
+    """The index has a new revision and another digest for 1.0.0; a HelmChart that has 1.0.0 does not fetch it again."""
+    before = content_of(supply.lab.api.get(supply.chart))
+    revision = revision_of(supply.lab.api.get(supply.repository))
+    supply.server.publish(NAME, "1.0.0", package("1.0.0", files={"README.md": "moved"}))
+    supply.look()
+    newer = holds(supply.repository, lambda obj: revision_of(obj) not in {"", revision}, "has another index")
+    wait_for(supply.lab.store, newer, deadline=20, what="the new index")
+    moved = holds(supply.chart, lambda obj: content_of(obj) != before, "has other content")
+    never(supply.lab, moved, seconds=3, what="the chart to be fetched again")
+    supply.ask_for("1.0.0", interval="9m")
+    wait_for(supply.lab.store, moved, deadline=20, what="the chart to be fetched again")
+
+
+@pytest.mark.proves(
+    "flux.md C-11",
+    "over HTTP a release stays Ready while its repository is out of reach; an upgrade waits, and is finished",
+)
+def test_an_outage_touches_no_release_until_an_upgrade_is_asked_for_which_is_finished_alone_when_it_ends(
+    supply: Supply, measured: Measured
+) -> None:
+    """Through scheduled looks it stays Ready; then SourceNotReady, since the new version is in no index that is known."""
+    release = Referring(supply.lab, supply.name, supply.chart)
+    try:
+        supply.lab.api.patch(supply.repository, {"spec": {"interval": "2s"}})
+        release.install()
+        release.wait_ready()
+        supply.server.fault = ServerFault.server_error(503)
+        supply.says(supply.repository, "Failed", "503")
+        never(supply.lab, failed(release.ref, "SourceNotReady", ""), seconds=6, what="the release to be unwell")
+        supply.publish("1.1.0")
+        supply.ask_for("1.1.0")
+        release.wait(failed(release.ref, "SourceNotReady", "1.1.0"), what="to say what it waits for", deadline=40)
+        supply.server.heal()
+        upgraded = holds(release.ref, lambda obj: release_version(obj) == "1.1.0", "is deployed at 1.1.0")
+        measured(
+            "heal until upgraded", release.wait(all_of(ready(release.ref), upgraded), what="to be upgraded").seconds
+        )
+    finally:
+        release.remove()
 
 
 def test_control_a_repository_that_a_person_calls_ready_fetches_nothing(lab: Lab, supply: Supply) -> None:
