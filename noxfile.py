@@ -94,6 +94,13 @@ def toolchain(session: nox.Session) -> None:
 
 
 @nox.session
+def images(session: nox.Session) -> None:
+    """Make every container image into the cache, without a registry and an engine: [-- NAME ... --refresh]."""
+    session.install("-e", ".")
+    fluxdrill(session, "images", "build", *session.posargs)
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """Check this machine: each line says what is found and what to do about it."""
     session.install("-e", ".")

@@ -1,4 +1,8 @@
-"""With `-n`, who runs what: modules that share a lab or a repository stay together, all other tests go one by one."""
+"""With `-n`, who runs what: modules that share a lab or a repository stay together, all other tests go one by one.
+
+The engine's own tests stay together, too: they change what belongs to a whole process (PATH, threads), which is no place for
+a lab that others share.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     class ByModule(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
+            if module.startswith("tests/"):
+                return "tests"
             return module if is_shared(module) else nodeid
 
     return ByModule(config, log)

@@ -204,7 +204,7 @@ def test_an_interrupt_ends_the_command_and_what_it_runs(cache: Path, tmp_path: P
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (ExitCode.INTERRUPTED, "", "fluxdrill: interrupted.\n")
-    wait_until(lambda: not lives(pid))
+    wait_until(lambda: not lives(pid), within=30)
 
 
 @pytest.mark.parametrize("command", [["bench"], ["rehearse", "anything", "--path", "."]])

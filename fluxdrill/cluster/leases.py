@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from fluxdrill.cluster import containers
+from fluxdrill.cluster.containers import Docker, Owned
 from fluxdrill.errors import HarnessError, RefusedError, UsageError
 from fluxdrill.process import run
 
@@ -47,11 +49,12 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """What was removed of one lab."""
+    """What was removed of one lab; `clusters` counts those in a container engine."""
 
     lab_id: str
     processes: int
     folder: bool
+    clusters: int = 0
 
 
 def runtime_root() -> Path:
@@ -119,19 +122,41 @@ def reap() -> list[Reaped]:
         owner = unnamed.name.removeprefix(_UNNAMED).partition("-")[0]
         if not owner.isdigit() or started(int(owner)) is None:
             _delete(unnamed)
-    return [remove(lab_id) for lab_id in orphans()]
+    return [*(remove(lab_id) for lab_id in orphans()), *_reap_clusters()]
 
 
 def remove(lab_id: str) -> Reaped:
-    """Kill every process of `lab_id` and delete its folder, with what is mounted below it taken off first.
+    """Kill every process of `lab_id`, remove its clusters, and delete its folder with what is mounted below it.
 
-    Raises HarnessError if a process will not die or a mount not go.
+    Raises HarnessError if a process will not die, a cluster or a mount not go.
     """
     folder = labs_folder() / lab_id
     killed = _kill_all(lab_id)
+    clusters = containers.remove_of_lab(folder)
     existed = folder.exists()
     _delete(folder)
-    return Reaped(lab_id, killed, existed)
+    return Reaped(lab_id, killed, existed, clusters)
+
+
+def clusters() -> list[tuple[Docker, Owned]]:
+    """Return the clusters of this user's labs in the container engines that answer, also of labs that are gone."""
+    from fluxdrill.cluster.engine import HOST_SOCKET, Place  # noqa: PLC0415 - it is built on this module
+
+    sockets = [path for path in (Place.usual().socket, HOST_SOCKET) if path.is_socket()]
+    engines = [one for one in (Docker(f"unix://{path}") for path in sockets) if one.answers()]
+    found = ((one, cluster) for one in engines for cluster in containers.owned(one))
+    return [(one, cluster) for one, cluster in found if Path(cluster.folder).parent == labs_folder()]
+
+
+def _reap_clusters() -> list[Reaped]:
+    """Remove the clusters whose lab is gone, or whose time is over."""
+    found = clusters()
+    alive = {lease.folder for lease in leases() if lease.alive}
+    stray = [(one, cluster) for one, cluster in found if cluster.expired or cluster.folder not in alive]
+    return [
+        Reaped(cluster.cluster, processes=0, folder=False, clusters=int(containers.remove(one, cluster.cluster) >= 0))
+        for one, cluster in stray
+    ]
 
 
 def _kill_all(lab_id: str) -> int:

@@ -16,12 +16,13 @@ from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT, Sync, bootstrap
 from fluxdrill.flux.operations import reconcile
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.wait import Predicate, WaitResult, absent, all_current, all_of, wait_for
+from fluxdrill.lab import supply
 from fluxdrill.lab.lab import GIT_USER, Lab
 from fluxdrill.lab.profiles import sync_of
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.repository.kustomize import KustomizeBuilder
 from fluxdrill.repository.profile import Profile, ProfileReport, apply_profile
-from fluxdrill.repository.source import Served, commit_files, export, open_source, require_folder, tip
+from fluxdrill.repository.source import Served, commit_files, export, files, open_source, require_folder, tip
 from fluxdrill.repository.tree import Expected, expected
 from fluxdrill.sealedsecrets.keys import SealingKey
 from fluxdrill.sealedsecrets.placeholders import Planted, seal_placeholders
@@ -82,7 +83,8 @@ def sync(lab: Lab, copy: Copy, *, key: SealingKey | None = None) -> Repository:
     repository = Repository(lab, copy, planted=planted)
     for version in STANDIN_VERSIONS:
         lab.charts.publish(STANDIN, version, package(version))
-    _tell_endpoints(lab, GIT_URL=repository.url, GIT_BRANCH=copy.served.branch, CHARTS_URL=lab.charts.url)
+    addresses = supply.publish(lab, files(copy.served))
+    _tell_endpoints(lab, GIT_URL=repository.url, GIT_BRANCH=copy.served.branch, **addresses)
     repository.bootstrap()
     return repository
 

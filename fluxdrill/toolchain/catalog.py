@@ -38,7 +38,7 @@ class Binary:
 
     `version_argv` prints the version (empty: nothing does, Go's build information is read instead). `stamps` are the
     variables that the linker sets, for programs that know their version from there only; {version}, {bare} (without
-    the v), {major} and {minor} are filled in.
+    the v), {major} and {minor} are filled in. A program of our own has its source in `folder` and says its version.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Binary:
     package: str
     version_argv: tuple[str, ...] = ()
     stamps: tuple[str, ...] = ()
+    own_version: str = ""
 
     @property
     def module(self) -> GoModule:
@@ -55,7 +56,7 @@ class Binary:
     @property
     def version(self) -> str:
         """The pinned version, with its leading v."""
-        return self.module.pin(self.package)[1]
+        return self.own_version or self.module.pin(self.package)[1]
 
     @property
     def ldflags(self) -> str:
@@ -83,22 +84,28 @@ class FileSet:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A set of binaries and file sets; names are unique over both."""
+    """A set of binaries and file sets; names are unique over all. `on_demand` is built only where it is named."""
 
     binaries: tuple[Binary, ...]
     files: tuple[FileSet, ...] = ()
+    on_demand: tuple[Binary, ...] = ()
 
     def __iter__(self) -> Iterator[Binary | FileSet]:
-        """Yield the binaries, then the file sets."""
+        """Yield the binaries, then the file sets, without those on demand."""
         yield from self.binaries
         yield from self.files
 
+    def every(self) -> Iterator[Binary | FileSet]:
+        """Yield all, also those on demand."""
+        yield from self
+        yield from self.on_demand
+
     def find(self, name: str) -> Binary | FileSet:
-        """Return what is called `name`; raises UsageError for a name that is not pinned."""
-        for candidate in self:
+        """Return what is called `name`, also on demand; raises UsageError for a name that is not pinned."""
+        for candidate in self.every():
             if candidate.name == name:
                 return candidate
-        known = ", ".join(one.name for one in self)
+        known = ", ".join(one.name for one in self.every())
         raise UsageError(f"There is no pinned program or file set called {name!r}.", hint=f"Known: {known}.")
 
 
@@ -109,12 +116,30 @@ def modules_root() -> Path:
     return installed if installed.is_dir() else package.parent / "toolchain"
 
 
+def images_root() -> Path:
+    """Return the folder of what images are made from: in a checkout `images/`, in an installed package its copy."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_images"
+    return installed if installed.is_dir() else package.parent / "images"
+
+
 def _binary(family: str, name: str, package: str, *version_argv: str, stamps: tuple[str, ...] = ()) -> Binary:
     return Binary(name, modules_root() / family, package, version_argv, stamps)
 
 
 def _kubernetes(name: str) -> Binary:
     return _binary("kubernetes/v1.36", name, f"k8s.io/kubernetes/cmd/{name}", "--version", stamps=_KUBERNETES_STAMPS)
+
+
+def _node_part(name: str, *version_argv: str) -> Binary:
+    package = f"k8s.io/kubernetes/cmd/{name}"
+    return _binary("kubernetes/v1.36-node", name, package, *version_argv, stamps=_KUBERNETES_STAMPS)
+
+
+def _containerd(name: str) -> Binary:
+    package = f"github.com/containerd/containerd/v2/cmd/{name}"
+    stamps = ("github.com/containerd/containerd/v2/version.Version={bare}",)
+    return _binary("containerd", name, package, "--version", stamps=stamps)
 
 
 def _sealed_secrets(name: str, command: str) -> Binary:
@@ -179,5 +204,24 @@ FILE_SETS: tuple[FileSet, ...] = (
     ),
 )
 
-PINNED = Catalog(BINARIES, FILE_SETS)
+CLUSTER_BINARIES: tuple[Binary, ...] = (
+    _binary("kind", "kind", "sigs.k8s.io/kind", "--version"),
+    _binary(
+        "k3d",
+        "k3d",
+        "github.com/k3d-io/k3d/v5",
+        "--version",
+        stamps=("github.com/k3d-io/k3d/v5/version.Version={version}",),
+    ),
+    _node_part("kubelet", "--version"),
+    _node_part("kubeadm", "version", "--output=short"),
+    _node_part("kubectl", "version", "--client"),
+    _node_part("kube-proxy", "--version"),
+    *(_containerd(name) for name in ("containerd", "containerd-shim-runc-v2", "ctr")),
+    _binary("coredns", "coredns", "github.com/coredns/coredns", "--version"),
+    Binary("pause", images_root() / "pause", "fluxdrill.invalid/images/pause", own_version="v3.10.2"),
+)
+"""What clusters of containers are made of; an embedded lab needs none of it."""
+
+PINNED = Catalog(BINARIES, FILE_SETS, CLUSTER_BINARIES)
 """What fluxdrill itself pins."""

@@ -112,7 +112,8 @@ def _shelf(binary: Binary) -> Path:
 def _source_key(binary: Binary) -> str:
     pins = [path.read_bytes() for name in ("go.mod", "go.sum") if (path := binary.folder / name).exists()]
     platform = f"{sys.platform}-{os.uname().machine}"
-    return _digest(binary.package, binary.ldflags, platform, *(pin.decode() for pin in pins))
+    source = [path.read_text(encoding="utf-8") for path in sorted(binary.folder.glob("*.go"))]
+    return _digest(binary.package, binary.ldflags, platform, *(pin.decode() for pin in pins), *source)
 
 
 def _digest(*parts: str) -> str:

@@ -214,8 +214,9 @@ def test_s20_the_namespaces_of_the_guide_exist(home: Home) -> None:
 
 
 def test_s21_the_inventory_of_chart_sources_is_what_git_declares_and_every_release_uses_one_of_it(home: Home) -> None:
-    """S21, corrected: the guide's table of 18 HelmRepositories never matched its tree; here Git and cluster must agree."""
+    """S21, corrected: the guide's table of 18 HelmRepositories never matched its tree; here Git and cluster agree with it."""
     assert living_sources(home) == declared_sources(home)
+    assert len([ref for ref in living_sources(home) if ref.kind == "HelmRepository"]) == 18
     wait_for(home.lab.store, all_current(declared_sources(home)), deadline=20, what="the sources")
     releases = home.lab.store.list(GroupKind("helm.toolkit.fluxcd.io", "HelmRelease"))
     assert len(releases) >= 9

@@ -162,7 +162,7 @@ CELLS = (
         End.STALLED, 4, _not_installed(4, f"True {UNINSTALLED}"), (),
     ),
     Cell(
-        "install-unlimited", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", -1), End.RETRIES, 3,
+        "install-unlimited", Fails.INSTALL, Cause.NO_NAMESPACE, _remediation("install", -1), End.RETRIES, 5,
     ),
     Cell(  # its second attempt is an upgrade, and those it says nothing about
         "install-retry-on-failure", Fails.INSTALL, Cause.NO_NAMESPACE, _retry("install"), End.STALLED, 2,
@@ -193,7 +193,7 @@ CELLS = (
         Outcome(INSTALL_FAILED, EXCEEDED, INSTALL_FAILED, "", "", (2, 1, 1)), ("failed",), serving=1,
     ),
     Cell(
-        "upgrade-unlimited", Fails.UPGRADE, Cause.NO_NAMESPACE, _remediation("upgrade", -1), End.RETRIES, 2, serving=1,
+        "upgrade-unlimited", Fails.UPGRADE, Cause.NO_NAMESPACE, _remediation("upgrade", -1), End.RETRIES, 5, serving=1,
     ),
     Cell(
         "upgrade-retry-on-failure", Fails.UPGRADE, Cause.NO_NAMESPACE, _retry("upgrade"), End.RETRIES, 3, serving=1,

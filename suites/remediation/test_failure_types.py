@@ -218,6 +218,22 @@ def _waits_for(pod: KubeObject) -> list[str]:
     return [str(state["waiting"].get("reason")) for state in states if "waiting" in state]
 
 
+def too_large(lab: Lab, make: MakeRelease) -> Times:
+    """Beyond the guide's six: Helm keeps a release in a Secret, and no Secret may be larger than 1 MiB."""
+    release = make("large")
+    begun = SYSTEM_CLOCK.now()
+    release.install(padding=1700)
+    said = failed(release.ref, "InstallFailed", "Too long: may not be more than 1048576 bytes")
+    told = release.wait(said, what="to be refused", deadline=DEADLINE).met.since(begun)
+    release.wait(_tried(release, 2), what="to be tried again", deadline=DEADLINE)
+    assert (release.outcome().failures[1:], release.history()) == ((0, 0), ())
+    begun = SYSTEM_CLOCK.now()
+    release.change(padding=900)
+    took = cured(release, begun)
+    assert not release.ever("Stalled")
+    return Times(told, took)
+
+
 STORIES = (
     too_slow,
     values_that_the_schema_refuses,
@@ -226,6 +242,7 @@ STORIES = (
     a_crd_that_is_missing,
     a_dependency_that_is_not_ready,
     an_image_that_cannot_be_pulled,
+    too_large,
 )
 
 
@@ -301,6 +318,13 @@ def test_s34_a_dependent_starts_by_itself_once_its_dependency_was_fixed(told: To
 def test_s35_an_image_that_cannot_be_pulled_is_told_by_the_pod_alone(told: Told, measured: Measured) -> None:
     """S35: ImagePullBackOff of the pod, UpgradeFailed and stalled of the release; an image that is there cures it."""
     note(measured, told(an_image_that_cannot_be_pulled))
+
+
+def test_a_release_of_more_than_a_mebibyte_is_refused_by_the_api_server_and_never_counted(
+    told: Told, measured: Measured
+) -> None:
+    """InstallFailed, tried for ever; one of half the size is installed."""
+    note(measured, told(too_large))
 
 
 @pytest.mark.ci

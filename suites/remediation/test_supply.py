@@ -188,7 +188,7 @@ def test_what_vanished_from_the_index_stalls_also_a_chart_that_has_it_and_the_re
         supply.server.withdraw(NAME, "1.0.0")
         supply.look()
         supply.says(supply.chart, "InvalidChartReference", "no chart name found" if not left else "matching '1.0.0'")
-        release.wait(failed(release.ref, "SourceNotReady", "InvalidChartReference"), what="to say it", deadline=40)
+        release.wait(failed(release.ref, "SourceNotReady", "invalid chart reference"), what="to say it", deadline=40)
         release.wait_serving()
         supply.publish("1.0.0")
         supply.look()

@@ -13,6 +13,7 @@ from fluxdrill.report.browser import Browser
 from fluxdrill.report.page import render
 from fluxdrill.report.page_load import large_run
 from fluxdrill.report.run import page_data
+from tests.processes import wait_until
 from tests.report.entries import case, run, transition
 
 
@@ -49,9 +50,11 @@ def test_a_failed_run_shows_verdict_headline_rows_and_tests_without_a_console_er
 
 def test_a_broken_script_would_be_noticed(browser: Browser, tmp_path: Path) -> None:
     broken = render(page_data(run(case("t")))).replace("JSON.parse", "JSON.gone")
-    page, console = opened(browser, broken, tmp_path, complete=False)
+    said = len(browser.errors)
+    page, _ = opened(browser, broken, tmp_path, complete=False)
     assert 'data-ready="true"' not in page
-    assert console
+    # the script fails in a promise: the browser tells it some time after the page is loaded
+    wait_until(lambda: browser.evaluate("true") and len(browser.errors) > said)
 
 
 def test_text_of_a_cluster_is_shown_and_never_run(browser: Browser, tmp_path: Path) -> None:

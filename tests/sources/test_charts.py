@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.client
 import threading
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -171,6 +172,64 @@ def test_a_malformed_index_is_no_yaml_and_a_missing_one_is_not_found(server: Cha
         yaml.safe_load(body)
     server.index_fault = IndexFault.MISSING
     assert get(server, "index.yaml")[0] == 404
+
+
+def test_each_folder_is_a_repository_of_its_own(server: ChartServer) -> None:
+    server.publish("app", "2.0.0", b"archive", folder="shop")
+    entries = yaml.safe_load(get(server, "shop/index.yaml")[1])["entries"]
+    assert list(entries) == ["app"]
+    assert get(server, f"shop/{entries['app'][0]['urls'][0]}") == (200, b"archive")
+    assert versions(server) == ["1.0.0"]
+    assert get(server, "bar/index.yaml")[0] == 404
+    server.withdraw("app", "2.0.0", folder="shop")
+    assert yaml.safe_load(get(server, "shop/index.yaml")[1])["entries"] == {}
+    server.fault = ServerFault.server_error(503, only="shop")
+    assert get(server, "shop/index.yaml")[0] == 503
+    assert versions(server) == ["1.0.0"]
+
+
+@pytest.mark.parametrize("folder", ["../up", "a/b", "/", "Big"])
+def test_a_folder_that_is_none_is_refused(server: ChartServer, folder: str) -> None:
+    with pytest.raises(UsageError, match="names no chart"):
+        server.publish("app", "1.0.0", b"", folder=folder)
+
+
+def test_a_name_is_missing_from_the_index_once_its_last_version_is_withdrawn(server: ChartServer) -> None:
+    server.publish("other", "1.0.0", b"")
+    server.withdraw("standin", "1.0.0")
+    assert list(yaml.safe_load(get(server, "index.yaml")[1])["entries"]) == ["other"]
+
+
+def test_a_digest_moves_with_the_archive_of_a_version(server: ChartServer) -> None:
+    server.publish("standin", "1.0.0", b"another")
+    (entry,) = yaml.safe_load(get(server, "index.yaml")[1])["entries"]["standin"]
+    assert entry["digest"] == hashlib.sha256(b"another").hexdigest()
+    assert get(server, FILE) == (200, b"another")
+
+
+def test_a_huge_index_is_a_valid_one_of_100_mib_that_takes_no_memory_to_serve(server: ChartServer) -> None:
+    true = get(server, "index.yaml")[1]
+    server.index_fault = IndexFault.HUGE
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    tracemalloc.start()
+    try:
+        connection.request("GET", "/index.yaml")
+        with connection.getresponse() as answer:
+            assert answer.read(len(true)) == true
+            sizes = [len(true)]
+            while block := answer.read(1 << 20):
+                sizes.append(len(block))
+                last = block
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        connection.close()
+    assert 99 << 20 < sum(sizes) <= (100 << 20) + len(true)
+    assert {line[:1] for line in last.split(b"\n")[1:-1]} == {b"#"}
+    assert last.endswith(b"\n")
+    assert peak < 20 << 20
+    server.index_fault = None
+    assert get(server, "index.yaml")[1] == true
 
 
 def test_requests_are_kept_with_the_fault_they_met(server: ChartServer) -> None:

@@ -256,7 +256,7 @@ def test_stopping_ends_a_connection_that_says_nothing(root: Path) -> None:
     with GitServer(root) as server, socket.create_connection(("127.0.0.1", server.port), timeout=5):
         wait_until(lambda: len(threading.enumerate()) > len(before) + 1)
         server.stop()
-        assert set(threading.enumerate()) == before
+        wait_until(lambda: set(threading.enumerate()) == before)  # one that has stopped is still listed for a moment
 
 
 def test_a_fault_for_one_repository_leaves_the_others_alone(server: GitServer) -> None:

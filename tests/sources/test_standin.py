@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fluxdrill.cluster.simulated import AFTER, BEHAVIOUR, Behaviour
-from fluxdrill.sources.standin import FOLDER, package
+from fluxdrill.sources.standin import FOLDER, crd, package
 
 
 def files(archive: bytes) -> dict[str, str]:
@@ -46,10 +46,20 @@ def test_the_schema_knows_exactly_the_values_there_are() -> None:
     schema = json.loads((FOLDER / "values.schema.json").read_text())
     values = yaml.safe_load((FOLDER / "values.yaml").read_text())
     assert set(schema["properties"]) == {*values, "global"}
-    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]["persistence"]["properties"]) == set(values["persistence"])
+    assert schema["additionalProperties"] is schema["properties"]["persistence"]["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("key", ["behaviour", "when", "hook", "test"])
+def test_two_versions_of_a_crd_differ_in_their_witness_alone() -> None:
+    one, two = (yaml.safe_load(crd("a.example", witness=text)) for text in ("one", "two"))
+    assert one["metadata"]["name"] == "widgets.a.example"
+    assert one != two
+    for found in (one, two):
+        del found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"]
+    assert one == two
+
+
+@pytest.mark.parametrize("key", ["behaviour", "when", "hook", "test", "job"])
 def test_each_default_is_one_of_the_words_its_value_may_have(key: str) -> None:
     schema = json.loads((FOLDER / "values.schema.json").read_text())
     assert yaml.safe_load((FOLDER / "values.yaml").read_text())[key] in schema["properties"][key]["enum"]

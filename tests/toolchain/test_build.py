@@ -222,3 +222,20 @@ def test_the_version_is_read_from_the_build_information_where_no_flag_prints_it(
     tools, _ = ensure(catalog=Catalog((hello,)))
     monkeypatch.setenv("FLUXDRILL_BIN", str(tools["hello"].parent))
     assert locate(silent_about_version(hello)).origin is Origin.EXTERNAL
+
+
+def own(folder: Path, source: str) -> Binary:
+    """Return a program of our own: its source lies in the module's folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "go.mod").write_text("module example.invalid/own\n\ngo 1.21\n")
+    (folder / "main.go").write_text(source)
+    return Binary("own", folder, "example.invalid/own", own_version="v0.1.0")
+
+
+def test_a_program_of_our_own_is_built_again_when_its_source_changes(tmp_path: Path, cache: Path) -> None:
+    one = own(tmp_path / "own", 'package main\n\nfunc main() { println("one") }\n')
+    first = ensure(catalog=Catalog((one,)))[0]["own"]
+    assert ensure(catalog=Catalog((one,)))[1] == []
+    other = own(tmp_path / "own", 'package main\n\nfunc main() { println("two") }\n')
+    second = ensure(catalog=Catalog((other,)))[0]["own"]
+    assert (first != second, run([second], deadline=10).stderr) == (True, "two")

@@ -25,7 +25,7 @@ RELEASE_URL = re.compile(r"https://github\.com/fluxcd/([\w-]+)/releases/download
 
 def wanted(folder: Path) -> list[Binary | FileSet]:
     """Return what the catalog takes from the module in `folder`."""
-    return [one for one in PINNED if one.folder == folder]
+    return [one for one in PINNED.every() if one.folder == folder]
 
 
 def module_cache() -> Path:
@@ -56,7 +56,10 @@ def test_the_tool_lines_of_a_module_are_what_the_catalog_builds_from_it(folder: 
     assert sorted(read_module(folder).tools) == sorted(packages)
 
 
-@pytest.mark.parametrize("item", list(PINNED), ids=[one.name for one in PINNED])
+PINS = [one for one in PINNED.every() if not (isinstance(one, Binary) and one.own_version)]
+
+
+@pytest.mark.parametrize("item", PINS, ids=[one.name for one in PINS])
 def test_everything_in_the_catalog_is_pinned_to_a_release_and_has_its_checksum(item: Binary | FileSet) -> None:
     module, version = read_module(item.folder).pin(item.package if isinstance(item, Binary) else item.module)
     assert version == item.version
@@ -66,8 +69,21 @@ def test_everything_in_the_catalog_is_pinned_to_a_release_and_has_its_checksum(i
 
 
 def test_names_in_the_catalog_are_unique() -> None:
-    names = [one.name for one in PINNED]
+    names = [one.name for one in PINNED.every()]
     assert len(names) == len(set(names))
+
+
+def test_what_clusters_of_containers_need_is_found_by_name_and_is_no_part_of_a_lab() -> None:
+    names = [one.name for one in PINNED.on_demand]
+    assert {"kind", "kubelet", "containerd", "pause"} <= set(names)
+    assert [PINNED.find(name).name for name in names] == names
+    assert set(names).isdisjoint(one.name for one in PINNED)
+
+
+def test_a_node_has_the_kubernetes_version_of_the_control_plane() -> None:
+    versions = {PINNED.find(name).version for name in ("kubelet", "kubeadm", "kubectl", "kube-proxy", "kube-apiserver")}
+    assert len(versions) == 1
+    assert kubernetes_replaces(versions.pop()) in (KUBERNETES.parent / "v1.36-node" / "go.mod").read_text()
 
 
 def test_no_module_takes_a_folder_of_this_machine() -> None:

@@ -151,6 +151,21 @@ def test_every_built_program_tells_its_pinned_version(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.live
+def test_every_program_of_a_node_that_is_built_tells_its_pinned_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = {one.name: locate(one) for one in PINNED.on_demand if not one.own_version}
+    built = {name: place.path for name, place in places.items() if place.origin is Origin.CACHE}
+    if not built:
+        pytest.skip("no program of a node is built: run `fluxdrill images build`")
+    for name, path in built.items():
+        (tmp_path / name).symlink_to(path)
+    monkeypatch.setenv("FLUXDRILL_BIN", str(tmp_path))
+    origins = {name: locate(PINNED.find(name)) for name in built}
+    assert {name: one.remarks for name, one in origins.items() if one.origin is not Origin.EXTERNAL} == {}
+
+
+@pytest.mark.live
 def test_a_controller_of_another_version_is_told_apart_by_its_build_information(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,58 @@
+"""The `fluxdrill images` commands: container images made of pinned programs and Debian packages, without a registry."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fluxdrill.cluster.images.components import IMAGES, Archive, ensure_archives, find
+from fluxdrill.cluster.images.node import ensure_node_image
+from fluxdrill.cluster.images.places import images_cache
+from fluxdrill.progress import TerminalProgress
+
+NODE = "node"
+images = typer.Typer(no_args_is_help=True, help="Container images for clusters of real nodes, made without a registry.")
+out = Console(width=10_000, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+@images.command("build")
+def images_build(
+    names: Annotated[list[str] | None, typer.Argument(help="Images by their short names; default: all.")] = None,
+    *,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask apt for newer packages first.")] = False,
+) -> None:
+    """Make what is missing into the cache; needs no engine. A second call finds everything."""
+    wanted = list(dict.fromkeys(names or [*(one.name for one in IMAGES), NODE]))
+    others = [find(name) for name in wanted if name != NODE]
+    with TerminalProgress().running() as progress:
+        made = ensure_archives(others, refresh=refresh, progress=progress)
+        if NODE in wanted:
+            made[NODE] = ensure_node_image(refresh=refresh, progress=progress)
+    _show(list(made.values()))
+
+
+@images.command("list")
+def images_list() -> None:
+    """List the images in the cache; what is not there is made when a cluster wants it."""
+    found = sorted((images_cache() / "archives").glob("*.tar"))
+    if not found:
+        out.print("There are no images yet: run `fluxdrill images build`.")
+        return
+    table = Table("file", "MiB", box=None, pad_edge=False)
+    for path in found:
+        table.add_row(str(path), f"{path.stat().st_size / 2**20:.0f}")
+    out.print(table)
+
+
+def _show(archives: list[Archive]) -> None:
+    table = Table("image", "MiB", "made in", "file", box=None, pad_edge=False)
+    for one in archives:
+        seconds = f"{one.seconds:.1f} s" if one.seconds else "was there"
+        table.add_row(one.reference, f"{one.path.stat().st_size / 2**20:.0f}", seconds, str(one.path))
+    out.print(table)
+    new = [one for one in archives if one.seconds]
+    size = sum(one.path.stat().st_size for one in archives) / 2**20
+    out.print(f"{len(archives)} images, {size:.0f} MiB; {len(new)} made in {sum(one.seconds for one in new):.1f} s.")

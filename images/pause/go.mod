@@ -1,0 +1,3 @@
+module fluxdrill.invalid/images/pause
+
+go 1.26.0

@@ -1,0 +1,103 @@
+"""Helpers for tests on kind clusters: what they need of the machine, and pods of the stand-in image."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluxdrill.cluster import engine
+from fluxdrill.cluster.images.components import find
+from fluxdrill.cluster.images.node import PROGRAMS
+from fluxdrill.cluster.kind import KindCluster
+from fluxdrill.toolchain.catalog import PINNED
+from fluxdrill.toolchain.store import Origin, locate
+
+STANDIN = find("standin").reference
+WEB = "mkdir -p /www; hostname > /www/index.html; echo serving as $(hostname); exec httpd -f -p 8080 -h /www"
+
+
+def why_not() -> str:
+    """Return why no kind cluster can be made here, "" where one can."""
+    if os.geteuid() != 0:
+        return "a private engine and the node image need root: run the tests as root"
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return "the node image does not know cgroup v2 yet: run on a machine with cgroup v1"
+    missing = [one for one in ("dockerd", "docker", "runc") if shutil.which(one, path=engine.CLEAN_PATH) is None]
+    if missing:
+        return f"{missing[0]} is missing: install the engine's package (on Debian: docker.io)"
+    absent = [name for name in ("kind", *PROGRAMS) if locate(PINNED.find(name)).origin is Origin.MISSING]
+    return f"{absent[0]} is not built: run `fluxdrill images build`" if absent else ""
+
+
+needs_kind = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+def ask(cluster: KindCluster, *words: str, stdin: str | None = None, deadline: float = 120.0) -> str:
+    """Return what kubectl printed, which must have gone well."""
+    done = cluster.kubectl(*words, stdin=stdin.encode() if stdin is not None else None, deadline=deadline)
+    assert done.returncode == 0, done.stderr
+    return done.text
+
+
+def apply(cluster: KindCluster, *objects: dict[str, Any]) -> None:
+    """Apply objects."""
+    ask(cluster, "apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+
+def deployment(name: str, *, replicas: int = 2, volume: str = "") -> dict[str, Any]:
+    """Return a Deployment of web servers, one a node, each telling its pod's name; `volume` is a claim at /data."""
+    labels = {"app": name}
+    container: dict[str, Any] = {
+        "name": "web",
+        "image": STANDIN,
+        "command": ["sh", "-c", WEB],
+        "readinessProbe": {"httpGet": {"path": "/index.html", "port": 8080}, "periodSeconds": 1},
+    }
+    spec: dict[str, Any] = {"terminationGracePeriodSeconds": 1, "containers": [container]}
+    spec["tolerations"] = [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]
+    spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
+    spec["topologySpreadConstraints"] = [spread | {"labelSelector": {"matchLabels": labels}}]
+    if volume:
+        container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": volume}}]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+def service(name: str, *, app: str) -> dict[str, Any]:
+    """Return a Service of the web servers called `app`."""
+    spec = {"selector": {"app": app}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def claim(name: str) -> dict[str, Any]:
+    """Return a claim of a small volume of the default class."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def pods(cluster: KindCluster, app: str) -> dict[str, str]:
+    """Return the pods of `app` that are not about to end, by name with their nodes."""
+    items = json.loads(ask(cluster, "get", "pods", "--selector", f"app={app}", "--output", "json"))["items"]
+    return {
+        one["metadata"]["name"]: one["spec"]["nodeName"] for one in items if "deletionTimestamp" not in one["metadata"]
+    }
+
+
+def answers(cluster: KindCluster, pod: str, host: str, *, times: int = 16) -> set[str]:
+    """Return who answered `pod` at http://`host`/; a request without an answer is "none"."""
+    loop = f"for i in $(seq {times}); do timeout 5 wget -q -O - http://{host}/ || echo none; done"
+    return set(ask(cluster, "exec", pod, "--", "sh", "-c", loop).split())
