@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 import fluxdrill
 from fluxdrill.cli_engine import engine
 from fluxdrill.cli_explain import explain
+from fluxdrill.cli_images import images
 from fluxdrill.cli_report import report
 from fluxdrill.cli_scenario import campaign, recover, scenario, soak
 from fluxdrill.errors import ExitCode, FluxdrillError, UsageError
@@ -34,6 +35,7 @@ app.add_typer(scenario, name="scenario")
 app.add_typer(report, name="report")
 app.add_typer(explain, name="explain")
 app.add_typer(engine, name="engine")
+app.add_typer(images, name="images")
 for one in (campaign, soak, recover):
     app.command()(one)
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -128,13 +130,16 @@ def down(lab: Annotated[str, typer.Argument(help="A lab's id, or 'all'.")]) -> N
 
 @app.command("list")
 def list_labs() -> None:
-    """List the labs of this user and whether their owner lives."""
+    """List the labs and kind clusters of this user and whether their owner lives."""
     from fluxdrill.cluster import leases
     from fluxdrill.lab import keeper
 
     found = leases.leases()
+    for _, cluster in (clusters := leases.clusters()):
+        alive = any(one.folder == cluster.folder and one.alive for one in found)
+        out.print(f"kind cluster {cluster.cluster}: {'in use' if alive else 'its lab is gone: run `fluxdrill reap`'}")
     if not found:
-        out.print("There is no lab.")
+        out.print("There is no lab." if not clusters else "There is no lab beside them.")
         return
     table = Table("lab", "owner", "kind", "kubeconfig", box=None, pad_edge=False)
     for lease in found:
@@ -150,7 +155,8 @@ def reap() -> None:
 
     reaped = leases.reap()
     for one in reaped:
-        out.print(f"Removed {one.lab_id}: {one.processes} processes{', its folder' if one.folder else ''}.")
+        clusters = f", {one.clusters} kind clusters" if one.clusters else ""
+        out.print(f"Removed {one.lab_id}: {one.processes} processes{', its folder' if one.folder else ''}{clusters}.")
     if not reaped:
         out.print("Nothing to remove.")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fluxdrill.cluster import containers, engine, leases
-from fluxdrill.cluster.images.components import ensure_archives, find
+from fluxdrill.cluster.images.components import LOADED_IMAGES, ensure_archives, find
 from fluxdrill.cluster.kind import KindCluster, KindOptions
 from fluxdrill.errors import HarnessError, UsageError
 from tests.cluster.kinds import STANDIN, answers, apply, ask, claim, deployment, needs_kind, pods, service
@@ -80,6 +80,29 @@ def test_every_pod_runs_from_an_image_of_ours(cluster: KindCluster) -> None:
     images = set(ask(cluster, *words).split())
     assert {one.partition("/")[0] for one in images} == {"fluxdrill.invalid"}
     assert {find(name).reference for name in ("etcd", "coredns", "kube-proxy")} | {STANDIN} <= images
+
+
+def test_the_controllers_images_start_in_pods_and_not_as_root(cluster: KindCluster) -> None:
+    images = [one for one in LOADED_IMAGES if one.program]
+    for archive in ensure_archives(images).values():
+        cluster.load_image(archive)
+    security = {"runAsNonRoot": True, "readOnlyRootFilesystem": True}
+    for one in images:
+        container = {"name": "one", "image": one.reference, "args": ["--help"], "securityContext": security}
+        spec = {"restartPolicy": "Never", "containers": [container]}
+        apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": one.name}, "spec": spec})
+    names = [f"pod/{one.name}" for one in images]
+    ask(
+        cluster,
+        "wait",
+        "--for=jsonpath={.status.containerStatuses[0].state.terminated.reason}",
+        *names,
+        "--timeout=60s",
+    )
+    said = {one.name: ask(cluster, "logs", one.name) for one in images}
+    ask(cluster, "delete", *names, "--now")
+    assert {name for name, text in said.items() if "Usage" not in text} == set()
+    assert {"source-controller", "sealed-secrets-controller"} <= set(said)
 
 
 def test_an_image_that_was_never_loaded_is_not_found_anywhere(cluster: KindCluster) -> None:

@@ -221,6 +221,7 @@ def test_the_wheel_takes_the_wrapper_modules_to_where_an_installed_package_looks
     assert config["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"] == {
         "toolchain": "fluxdrill/_toolchain",
         "homelab": "fluxdrill/_homelab",
+        "images": "fluxdrill/_images",
     }
 
 
