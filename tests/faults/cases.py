@@ -108,24 +108,19 @@ def of_paused(name: str) -> Blank:
     return blank
 
 
-@contextmanager
-def of_broken_git(world: World, fault: Fault[Any]) -> Iterator[tuple[World, Fault[Any]]]:
-    """Have the Git server fail already."""
-    world.own_lab.git.fault = ServerFault.server_error(500, only="nobody.git")
-    try:
-        yield world, fault
-    finally:
-        world.own_lab.git.heal()
+def of_broken(name: str) -> Blank:
+    """Return a world in which the lab's server `name` fails already."""
 
+    @contextmanager
+    def blank(world: World, fault: Fault[Any]) -> Iterator[tuple[World, Fault[Any]]]:
+        server = getattr(world.own_lab, name)
+        server.fault = ServerFault.server_error(500, only="nobody")
+        try:
+            yield world, fault
+        finally:
+            server.heal()
 
-@contextmanager
-def of_broken_charts(world: World, fault: Fault[Any]) -> Iterator[tuple[World, Fault[Any]]]:
-    """Have the chart repository fail already."""
-    world.own_lab.charts.fault = ServerFault.server_error(500, only="nobody.tgz")
-    try:
-        yield world, fault
-    finally:
-        world.own_lab.charts.heal()
+    return blank
 
 
 def ask_for_charts(world: World) -> None:
@@ -238,14 +233,14 @@ CASES: Mapping[str, Case] = {
     "etcd.kill": Case({}, of_paused("etcd")),
     "etcd.snapshot": Case({}, of_a_snapshot),
     "etcd.restore": Case({}, of_no_snapshot, around=snapshot),
-    "git.down": Case({}, of_broken_git),
-    "git.slow": Case({"seconds": 1}, of_broken_git),
-    "git.error": Case({"status": 502}, of_broken_git),
-    "git.unauthorized": Case({}, of_broken_git),
-    "git.truncated": Case({}, of_broken_git),
-    "git.hang": Case({}, of_broken_git),
-    "charts.down": Case({}, of_broken_charts, provoke=ask_for_charts),
-    "charts.error": Case({"status": 502}, of_broken_charts, provoke=ask_for_charts),
+    "git.down": Case({}, of_broken("git")),
+    "git.slow": Case({"seconds": 1}, of_broken("git")),
+    "git.error": Case({"status": 502}, of_broken("git")),
+    "git.unauthorized": Case({}, of_broken("git")),
+    "git.truncated": Case({}, of_broken("git")),
+    "git.hang": Case({}, of_broken("git")),
+    "charts.down": Case({}, of_broken("charts"), provoke=ask_for_charts),
+    "charts.error": Case({"status": 502}, of_broken("charts"), provoke=ask_for_charts),
     "git.commit": Case({"files": {SETTINGS: CHANGED}}, of_same_files),
     "git.empty-tree": Case({}, of_empty_tree),
     "git.force-push": Case({"files": {SETTINGS: CHANGED}}, of_missing_file),
