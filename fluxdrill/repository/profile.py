@@ -48,7 +48,8 @@ class Rule:
 
 
 SOURCE, KUSTOMIZE, HELM = (f"{name}.toolkit.fluxcd.io" for name in ("source", "kustomize", "helm"))
-SOURCES = frozenset({"GitRepository", "OCIRepository", "HelmRepository", "HelmChart", "Bucket"})
+SOURCES = frozenset({"GitRepository", "OCIRepository", "HelmChart", "Bucket"})
+INDEXES = frozenset({"HelmRepository"})  # a homelab has many, and each look downloads a whole index
 RELEASE_TIMEOUT = "12s"  # two looks after the first: below 5 s no release with a Deployment could become Ready
 HELM_ACTIONS = ("install", "upgrade", "test", "rollback", "uninstall")
 
@@ -56,6 +57,7 @@ RULES: Mapping[Profile, tuple[Rule, ...]] = {
     Profile.AS_WRITTEN: (),
     Profile.FAST: (
         Rule(SOURCE, SOURCES, ("spec", "interval"), "2s"),
+        Rule(SOURCE, INDEXES, ("spec", "interval"), "10s"),
         Rule(KUSTOMIZE, frozenset({"Kustomization"}), ("spec", "retryInterval"), "2s", "interval"),
         Rule(KUSTOMIZE, frozenset({"Kustomization"}), ("spec", "timeout"), "30s", "interval"),
         Rule(HELM, frozenset({"HelmRelease"}), ("spec", "timeout"), RELEASE_TIMEOUT, "interval"),

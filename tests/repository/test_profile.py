@@ -60,10 +60,13 @@ def test_absent_fields_are_inserted_below_the_interval_keeping_its_comment() -> 
     assert [change.before for change in done.changes] == [None, None]
 
 
-@pytest.mark.parametrize("kind", ["GitRepository", "OCIRepository", "HelmRepository", "HelmChart", "Bucket"])
-def test_every_kind_of_source_is_looked_at_every_two_seconds(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "interval"),
+    [*((one, "2s") for one in ("GitRepository", "OCIRepository", "HelmChart", "Bucket")), ("HelmRepository", "10s")],
+)
+def test_every_kind_of_source_is_looked_at_often_and_an_index_less_so(kind: str, interval: str) -> None:
     text = f"kind: {kind}\napiVersion: source.toolkit.fluxcd.io/v1\nmetadata:\n  name: x\nspec:\n  interval: 12h\n"
-    assert fast(text) == text.replace("12h", "2s")
+    assert fast(text) == text.replace("12h", interval)
 
 
 def test_a_release_gets_short_timeouts_and_keeps_its_interval() -> None:

@@ -6,13 +6,12 @@ What the values mean stands in `chart/values.yaml`, and `chart/values.schema.jso
 
 from __future__ import annotations
 
-import gzip
-import io
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+
+from fluxdrill.sources.archive import pack
 
 NAME = "standin"
 FOLDER = Path(__file__).parent / "chart"
@@ -26,14 +25,7 @@ def package(version: str, *, name: str = NAME, files: Mapping[str, str] | None =
     """
     content = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in _own_files()}
     content |= {"Chart.yaml": yaml.safe_dump(_metadata(version, name=name)), **(files or {})}
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for path in sorted(content):
-            body = content[path].encode()
-            entry = tarfile.TarInfo(f"{name}/{path}")  # of nobody, and of no time
-            entry.size = len(body)
-            tar.addfile(entry, io.BytesIO(body))
-    return gzip.compress(packed.getvalue(), mtime=0)
+    return pack(name, {path: text.encode() for path, text in content.items()})
 
 
 def crd(group: str, *, witness: str) -> str:
