@@ -151,6 +151,21 @@ def nodes(docker: Docker, cluster: str) -> dict[str, str]:
     return {name: state for name, _, state in sorted(found)}
 
 
+def gateway(docker: Docker, cluster: str) -> str:
+    """Return the IPv4 address that this machine has in a cluster's network.
+
+    Raises HarnessError where there is no such network, or none of IPv4.
+    """
+    what = f"The network of {cluster} cannot be looked at"
+    words = ("network", "inspect", "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}", cluster)
+    found = [one for one in docker.must(*words, what=what).split() if "." in one]
+    if not found:
+        raise HarnessError(
+            f"The network of {cluster} has no IPv4 gateway.", hint="Delete the cluster and make it anew."
+        )
+    return found[0]
+
+
 def remove(docker: Docker, cluster: str) -> int:
     """Remove a cluster's containers with their volumes, then its network; return how many containers there were.
 

@@ -103,6 +103,11 @@ class KindCluster:
         """The name of the control plane node."""
         return f"{self.name}-control-plane"
 
+    @property
+    def gateway(self) -> str:
+        """This machine's address in the cluster's network: what listens on it is reached by nodes and pods (IPv4)."""
+        return containers.gateway(self.docker, self.name)
+
     def exists(self) -> bool:
         """Whether the cluster has all that makes it one: its control plane's container and its network."""
         made = any(one.cluster == self.name for one in containers.owned(self.docker))

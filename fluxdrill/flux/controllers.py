@@ -92,24 +92,37 @@ def _controller(name: str, home: ControllerHome, addresses: Addresses, pace: Pac
     return Supervised(name, argv, lab_id=home.lab_id, log=home.folder / "logs" / f"{name}.log", env=env, ready=ready)
 
 
-def _flags(name: str, storage: Path, addresses: Addresses, pace: Pace) -> list[str]:
-    events = f"--events-addr=http://{HOST}:{addresses.events}/"
+def pace_flags(name: str, pace: Pace) -> list[str]:
+    """Return the flags by which controller `name` retries at `pace`."""
     jitter = f"--interval-jitter-percentage={pace.jitter_percent}"
-    requeue = f"--requeue-dependency={pace.requeue}s"
+    requeue, retry = f"--requeue-dependency={pace.requeue}s", f"--http-retry={pace.http_retries}"
+    match name:
+        case "source-controller":
+            return [jitter, requeue]
+        case "kustomize-controller":
+            return [jitter, requeue, retry, *([f"--feature-gates={','.join(pace.gates)}"] if pace.gates else [])]
+        case "helm-controller":
+            return [jitter, requeue, retry]
+        case "image-reflector-controller":
+            return [requeue]
+        case _:
+            return []
+
+
+def _flags(name: str, storage: Path, addresses: Addresses, pace: Pace) -> list[str]:
+    events = [f"--events-addr=http://{HOST}:{addresses.events}/", *pace_flags(name, pace)]
     match name:
         case "source-controller":
             artifacts = f"{HOST}:{addresses.artifacts}"
             serve = [f"--storage-path={storage}", f"--storage-addr={artifacts}", f"--storage-adv-addr={artifacts}"]
-            return [events, jitter, requeue, *serve]
+            return [*events, *serve]
         case "kustomize-controller":
-            # remote bases would be fetched from outside: off unless asked for
-            gates = [f"--feature-gates={','.join(pace.gates)}"] if pace.gates else []
-            return [events, jitter, requeue, f"--http-retry={pace.http_retries}", "--no-remote-bases", *gates]
+            return [*events, "--no-remote-bases"]  # they would be fetched from outside: off unless asked for
         case "helm-controller":
-            return [events, jitter, requeue, f"--http-retry={pace.http_retries}", "--graceful-shutdown-timeout=20s"]
+            return [*events, "--graceful-shutdown-timeout=20s"]
         case "notification-controller":
             return [f"--events-addr={HOST}:{addresses.events}", f"--receiverAddr={HOST}:{addresses.receiver}"]
         case "image-reflector-controller":
-            return [events, requeue, f"--storage-path={storage}"]
+            return [*events, f"--storage-path={storage}"]
         case _:
-            return [events]
+            return events

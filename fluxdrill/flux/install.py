@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ from fluxdrill.cluster.kubeconfig import write_kubeconfig
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.tokens import service_account_token
-from fluxdrill.model.refs import ObjectRef
+from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.toolchain.build import Tools
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
-_LABELS = {"app.kubernetes.io/part-of": "flux", "app.kubernetes.io/instance": NAMESPACE}
+LABELS = {"app.kubernetes.io/part-of": "flux", "app.kubernetes.io/instance": NAMESPACE}
 
 
-def install_identities(api: Api, tools: Tools) -> None:
-    """Apply the namespace, one ServiceAccount per controller, and the distribution's own RBAC."""
-    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": _LABELS}})
-    _apply_all(api, (*_service_accounts(), *_rbac(tools)))
+def install_identities(api: Api, tools: Tools, *, labels: Mapping[str, str] | None = None) -> None:
+    """Apply the namespace (with `labels` on top), one ServiceAccount per controller, and the distribution's own RBAC."""
+    marked = {**LABELS, **(labels or {})}
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": marked}})
+    apply_all(api, (*_service_accounts(), *_rbac(tools)))
 
 
 def install_crds(api: Api, tools: Tools) -> list[ObjectRef]:
@@ -35,7 +36,7 @@ def install_crds(api: Api, tools: Tools) -> list[ObjectRef]:
         for document in _documents(path)
         if document["kind"] == "CustomResourceDefinition"
     ]
-    _apply_all(api, definitions)
+    apply_all(api, definitions)
     return [ObjectRef.of(document) for document in definitions]
 
 
@@ -47,7 +48,7 @@ def controller_kubeconfig(api: Api, name: str, *, path: Path, server: str, autho
 
 def _service_accounts() -> Iterator[Mapping[str, Any]]:
     for name in FLUX_CONTROLLERS:
-        labels = {**_LABELS, "app.kubernetes.io/component": name}
+        labels = {**LABELS, "app.kubernetes.io/component": name}
         metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
         yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
@@ -72,7 +73,8 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
         yield from (one for one in yaml.load_all(file, Loader=_LOADER) if one)
 
 
-def _apply_all(api: Api, objects: Any) -> None:
+def apply_all(api: Api, objects: Iterable[KubeObject]) -> None:
+    """Apply objects that need none of each other, some at a time; raises what the first that fails raises."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(api.apply, objects))
 

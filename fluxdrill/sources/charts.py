@@ -1,4 +1,4 @@
-"""A chart repository over HTTP on loopback: `index.yaml` and archives, with the fault switches of every server.
+"""A chart repository over HTTP: `index.yaml` and archives, with the fault switches of every server.
 
 Beside those the index itself can be wrong, and versions can vanish. Flux's source-controller fetches from it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
+from fluxdrill.sources.front import HOST
 from fluxdrill.sources.server import Server
 from fluxdrill.sources.shelf import IndexFault, Shelf
 
@@ -22,9 +23,9 @@ class ChartServer(Server):
 
     title: ClassVar[str] = "chart repository"
 
-    def __init__(self, *, user: str = "", password: str = "", clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, *, user: str = "", password: str = "", clock: Clock = SYSTEM_CLOCK, host: str = HOST) -> None:
         self._shelf = Shelf()
-        super().__init__(self._shelf, user=user, password=password, clock=clock)
+        super().__init__(self._shelf, user=user, password=password, clock=clock, host=host)
 
     def publish(self, name: str, version: str, archive: bytes, *, folder: str = "") -> None:
         """Serve `archive` as `version` of the chart `name`, in place of what was served as that before.

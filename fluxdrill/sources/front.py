@@ -111,10 +111,10 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, site: Site, port: int) -> None:
-        super().__init__((HOST, port), _Handler)
+    def __init__(self, site: Site, address: tuple[str, int]) -> None:
+        super().__init__(address, _Handler)
         self.site = site
-        self.thread = threading.Thread(target=self.serve_forever, args=(STOP_CHECK,), name=f"server-{port}")
+        self.thread = threading.Thread(target=self.serve_forever, args=(STOP_CHECK,), name=f"server-{address[1]}")
 
 
 class _BadRequestError(Exception):

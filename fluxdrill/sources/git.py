@@ -1,4 +1,4 @@
-"""A Git server over smart HTTP on loopback, with fault switches.
+"""A Git server over smart HTTP, with fault switches.
 
 `git http-backend` does the Git part. Flux's source-controller and image-automation-controller (go-git, chunked bodies)
 and git itself (gzipped bodies, protocol v2) can clone and push.
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
+from fluxdrill.sources.front import HOST
 from fluxdrill.sources.git_backend import GitBackend
 from fluxdrill.sources.server import Server
 
@@ -23,6 +24,13 @@ class GitServer(Server):
     title: ClassVar[str] = "Git server"
 
     def __init__(
-        self, root: Path, *, user: str = "", password: str = "", deadline: float = 60.0, clock: Clock = SYSTEM_CLOCK
+        self,
+        root: Path,
+        *,
+        user: str = "",
+        password: str = "",
+        deadline: float = 60.0,
+        clock: Clock = SYSTEM_CLOCK,
+        host: str = HOST,
     ) -> None:
-        super().__init__(GitBackend(root, deadline=deadline), user=user, password=password, clock=clock)
+        super().__init__(GitBackend(root, deadline=deadline), user=user, password=password, clock=clock, host=host)

@@ -1,4 +1,8 @@
-"""A server of a lab on loopback, with fault switches: what the Git server, the chart repository and the registry share."""
+"""A server of a lab, with fault switches: what the Git server, the chart repository and the registry share.
+
+It listens on loopback. For pods it listens on their network's gateway: an address of this machine that only what is
+plugged into the bridge reaches.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import ClassVar, Self
 
-from fluxdrill.errors import HarnessError
+from fluxdrill.errors import HarnessError, UsageError
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
 from fluxdrill.sources.exchange import Backend
 from fluxdrill.sources.faults import FaultKind, ServerFault
 from fluxdrill.sources.front import HOST, Listener, RequestRecord, Site
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused
 Told = Callable[[str, str | None], None]
 """Is told what is wrong: of which part of a server ("" is all of it), and how (None: no longer)."""
 
@@ -21,12 +26,22 @@ Told = Callable[[str, str | None], None]
 class Server:
     """Serves what a backend answers, unless a fault is on; used once, as a context manager.
 
-    With a `user`, every request must carry `user` and `password` (HTTP basic). Faults are turned by any thread.
+    With a `user`, every request must carry `user` and `password` (HTTP basic). Faults are turned by any thread. `host`
+    is the one address of this machine to listen on (IPv4).
     """
 
     title: ClassVar[str] = "server"
 
-    def __init__(self, backend: Backend, *, user: str = "", password: str = "", clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        user: str = "",
+        password: str = "",
+        clock: Clock = SYSTEM_CLOCK,
+        host: str = HOST,
+    ) -> None:
+        self._host = host
         credentials = f"{user}:{password}".encode() if user else b""
         self._site = Site(backend, user or "anonymous", credentials, clock)
         self._told: Told | None = None
@@ -55,8 +70,8 @@ class Server:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:<port>`, without credentials."""
-        return f"http://{HOST}:{self.port}"
+        """`http://127.0.0.1:<port>`, or that of another `host`; without credentials."""
+        return f"http://{self._host}:{self.port}"
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
@@ -105,13 +120,14 @@ class Server:
     def start(self) -> None:
         """Serve on a free port.
 
-        Raises HarnessError when called twice, and what the backend raises that cannot get ready.
+        Raises HarnessError when called twice, UsageError where `host` is no one address of this machine, and what the
+        backend raises that cannot get ready.
         """
         with self._lock:
             if self._reservation is not None or self._retired:
                 raise HarnessError(f"A {self.title} is started once.", hint="Make a new one.")
             self._site.backend.open()
-            self._reservation = _reserve_port()
+            self._reservation = _reserve_port(self._host)
             self._open_listener()
 
     def stop(self) -> None:
@@ -126,7 +142,7 @@ class Server:
                 self._reservation = None
 
     def _open_listener(self) -> None:
-        self._listener = Listener(self._site, self.port)
+        self._listener = Listener(self._site, (self._host, self.port))
         self._listener.thread.start()
 
     def _close_listener(self) -> None:
@@ -139,9 +155,21 @@ class Server:
         self._listener = None
 
 
-def _reserve_port() -> socket.socket:
+def _reserve_port(host: str) -> socket.socket:
     """Bind a free port without listening: connections are refused, and nobody gets the port while the server is down."""
     reservation = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reservation.bind((HOST, 0))
+    try:
+        reservation.bind((host, 0))
+    except OSError as error:
+        reservation.close()
+        raise _not_here(host) from error
+    if reservation.getsockname()[0] == EVERYWHERE:  # every network this machine is in would reach it
+        reservation.close()
+        raise _not_here(host)
     return reservation
+
+
+def _not_here(host: str) -> UsageError:
+    hint = "Leave it out for loopback, or give the gateway of the pods' network."
+    return UsageError(f"{host or EVERYWHERE} is no one address of this machine to listen on.", hint=hint)

@@ -193,8 +193,23 @@ FILE_SETS: tuple[FileSet, ...] = (
         )
         for name in FLUX_CONTROLLERS
     ),
+    *(
+        FileSet(
+            f"{name}-manager",
+            modules_root() / "flux" / name,
+            f"github.com/fluxcd/{name}",
+            ("config/manager/deployment.yaml", "config/manager/service.yaml"),
+        )
+        for name in FLUX_CONTROLLERS
+    ),
     FileSet(
         "flux-rbac", modules_root() / "flux/distribution", "github.com/fluxcd/flux2/v2", ("manifests/rbac/*.yaml",)
+    ),
+    FileSet(
+        "flux-patches",
+        modules_root() / "flux/distribution",
+        "github.com/fluxcd/flux2/v2",
+        ("manifests/bases/*/patch.yaml",),
     ),
     FileSet(
         "sealed-secrets-crds",

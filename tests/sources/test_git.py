@@ -372,3 +372,24 @@ def test_a_missing_folder_is_a_usage_error_and_leaves_no_port(tmp_path: Path) ->
         server.start()
     with pytest.raises(HarnessError, match="does not run"):
         _ = server.port
+
+
+def test_a_server_listens_on_the_one_address_it_is_given_and_nowhere_else(root: Path) -> None:
+    with GitServer(root, host="127.0.0.2") as server:
+        assert server.url == f"http://127.0.0.2:{server.port}"
+        assert "refs/heads/main" in ls_remote(server)
+        found = psutil.Process().net_connections(kind="tcp")  # of this process: others may have the port elsewhere
+        listening = {
+            one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN and one.laddr.port == server.port
+        }
+        assert listening == {"127.0.0.2"}
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "198.51.100.1"])
+def test_a_server_listens_neither_everywhere_nor_where_this_machine_is_not(root: Path, host: str) -> None:
+    server = GitServer(root, host=host)
+    with pytest.raises(UsageError, match=r"is no one address of this machine"):
+        server.start()
+    with pytest.raises(HarnessError):
+        _ = server.port
+    server.stop()

@@ -139,11 +139,12 @@ def test_the_flux_controllers_are_exactly_those_of_the_pinned_distribution() -> 
     assert ours == {name: named.get(name) for name in ours}
 
 
-def test_the_crds_of_a_controller_are_those_of_its_own_version() -> None:
+@pytest.mark.parametrize("suffix", ["-crds", "-manager"])
+def test_the_manifests_of_a_controller_are_those_of_its_own_version(suffix: str) -> None:
     versions = {one.name: one.version for one in BINARIES}
-    crds = {one.name.removesuffix("-crds"): one.version for one in FILE_SETS if one.name.endswith("-crds")}
-    assert set(crds) >= set(FLUX_CONTROLLERS)
-    assert {name: version for name, version in crds.items() if versions.get(name, version) != version} == {}
+    found = {one.name.removesuffix(suffix): one.version for one in FILE_SETS if one.name.endswith(suffix)}
+    assert set(found) >= set(FLUX_CONTROLLERS)
+    assert {name: version for name, version in found.items() if versions.get(name, version) != version} == {}
 
 
 GO_MOD = """module example.invalid/wrapper // a comment
