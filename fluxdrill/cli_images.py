@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fluxdrill.cluster.images.components import IMAGES, Archive, ensure_archives, find
-from fluxdrill.cluster.images.node import ensure_node_image
-from fluxdrill.cluster.images.places import images_cache
 from fluxdrill.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from fluxdrill.cluster.images.components import Archive
 
 NODE = "node"
 images = typer.Typer(no_args_is_help=True, help="Container images for clusters of real nodes, made without a registry.")
@@ -25,6 +25,9 @@ def images_build(
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask apt for newer packages first.")] = False,
 ) -> None:
     """Make what is missing into the cache; needs no engine. A second call finds everything."""
+    from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
+    from fluxdrill.cluster.images.node import ensure_node_image
+
     wanted = list(dict.fromkeys(names or [*(one.name for one in IMAGES), NODE]))
     others = [find(name) for name in wanted if name != NODE]
     with TerminalProgress().running() as progress:
@@ -37,6 +40,8 @@ def images_build(
 @images.command("list")
 def images_list() -> None:
     """List the images in the cache; what is not there is made when a cluster wants it."""
+    from fluxdrill.cluster.images.places import images_cache
+
     found = sorted((images_cache() / "archives").glob("*.tar"))
     if not found:
         out.print("There are no images yet: run `fluxdrill images build`.")

@@ -153,10 +153,9 @@ def _reap_clusters() -> list[Reaped]:
     found = clusters()
     alive = {lease.folder for lease in leases() if lease.alive}
     stray = [(one, cluster) for one, cluster in found if cluster.expired or cluster.folder not in alive]
-    return [
-        Reaped(cluster.cluster, processes=0, folder=False, clusters=int(containers.remove(one, cluster.cluster) >= 0))
-        for one, cluster in stray
-    ]
+    for one, cluster in stray:
+        containers.remove(one, cluster.cluster)
+    return [Reaped(cluster.cluster, processes=0, folder=False, clusters=1) for _, cluster in stray]
 
 
 def _kill_all(lab_id: str) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fluxdrill.cluster import engine
+from fluxdrill.cluster import engine, leases
 from fluxdrill.cluster.images.components import find
 from fluxdrill.cluster.images.node import PROGRAMS
 from fluxdrill.cluster.kind import KindCluster
@@ -35,6 +37,19 @@ def why_not() -> str:
 
 
 needs_kind = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+@contextmanager
+def leased() -> Iterator[leases.Lease]:
+    """Hand out a lab of its own; it ends with the block, and so does an engine that did not run before."""
+    ran = engine.find() is not None
+    one = leases.open_lease()
+    try:
+        yield one
+    finally:
+        leases.remove(one.lab_id)
+        if not ran:
+            engine.down()
 
 
 def ask(cluster: KindCluster, *words: str, stdin: str | None = None, deadline: float = 120.0) -> str:

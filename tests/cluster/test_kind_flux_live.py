@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxdrill.cluster import engine, leases
+from fluxdrill.cluster import leases
 from fluxdrill.cluster.images.components import ensure_archives, find
 from fluxdrill.cluster.kind import KindCluster
 from fluxdrill.flux import NAMESPACE
@@ -36,7 +36,7 @@ from fluxdrill.sources.charts import ChartServer
 from fluxdrill.sources.git import GitServer
 from fluxdrill.toolchain.build import Tools, ensure
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
-from tests.cluster.kinds import STANDIN, ask, needs_kind
+from tests.cluster.kinds import STANDIN, ask, leased, needs_kind
 
 pytestmark = [pytest.mark.live, needs_kind]
 
@@ -107,14 +107,8 @@ def real(folder: str, reference: str, served: Served) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def lease() -> Iterator[leases.Lease]:
     """A lab of this module's own; an engine that ran before stays."""
-    ran = engine.find() is not None
-    one = leases.open_lease()
-    try:
+    with leased() as one:
         yield one
-    finally:
-        leases.remove(one.lab_id)
-        if not ran:
-            engine.down()
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fluxdrill.cluster import containers, engine, leases
+from fluxdrill.cluster import containers, leases
 from fluxdrill.cluster.images.components import LOADED_IMAGES, ensure_archives, find
 from fluxdrill.cluster.kind import KindCluster, KindOptions
 from fluxdrill.errors import HarnessError, UsageError
-from tests.cluster.kinds import STANDIN, answers, apply, ask, claim, deployment, needs_kind, pods, service
+from tests.cluster.kinds import STANDIN, answers, apply, ask, claim, deployment, leased, needs_kind, pods, service
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.live, needs_kind]
@@ -23,14 +23,8 @@ pytestmark = [pytest.mark.live, needs_kind]
 @pytest.fixture(scope="module")
 def lease() -> Iterator[leases.Lease]:
     """A lab of this module's own; an engine that ran before stays."""
-    ran = engine.find() is not None
-    one = leases.open_lease()
-    try:
+    with leased() as one:
         yield one
-    finally:
-        leases.remove(one.lab_id)
-        if not ran:
-            engine.down()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ from fluxdrill.flux.advice.case import Case, Retries, State
 from fluxdrill.flux.advice.pods import trouble
 from fluxdrill.flux.advice.rules import advise
 from fluxdrill.model.refs import ObjectRef
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def said(kind: str, status: str, reason: str, message: str = "as told") -> dict[str, str]:
@@ -43,20 +40,20 @@ def pod(**status: Any) -> Any:
 
 def test_a_release_nobody_has_begun_with_blames_the_controller_and_not_its_old_ready() -> None:
     """Ready=True of the generation before says nothing about this one."""
-    advice = advise(Case(release(READY, observedGeneration=1), NOW))
+    advice = advise(Case(release(READY, observedGeneration=1)))
     assert advice.state is State.UNSEEN
     assert advice.leaf.name == "helm-controller"
 
 
 def test_a_release_that_was_stalled_and_then_changed_is_not_called_stalled() -> None:
     """The fix is pushed, and the controller does not run."""
-    assert advise(Case(release(STALLED, FAILED, observedGeneration=1), NOW)).state is State.UNSEEN
+    assert advise(Case(release(STALLED, FAILED, observedGeneration=1))).state is State.UNSEEN
 
 
 def test_without_a_rollback_target_a_reset_is_not_what_is_named() -> None:
     """It would start an attempt that again has nothing to go back to."""
     missing = said("Stalled", "True", "MissingRollbackTarget")
-    advice = advise(Case(release(missing, FAILED), NOW))
+    advice = advise(Case(release(missing, FAILED)))
     assert (advice.state, advice.retries) == (State.NO_ROLLBACK_TARGET, Retries.NOT_BY_ITSELF)
     assert "--reset" not in advice.do
 
@@ -65,7 +62,7 @@ def test_a_deleted_release_is_being_uninstalled_whatever_else_it_says() -> None:
     """Also where it is suspended: then its finalizer goes and nothing is uninstalled, at once."""
     obj = release(STALLED, FAILED)
     obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert advise(Case(obj, NOW)).state is State.DELETING
+    assert advise(Case(obj)).state is State.DELETING
 
 
 @pytest.mark.parametrize(
@@ -80,7 +77,7 @@ def test_what_is_not_counted_is_tried_without_end(status: dict[str, int], state:
     """Only failures that Helm has recorded use up retries (flux.md 4.2.6)."""
     retrying = said("Reconciling", "True", "ProgressingWithRetry")
     obj = release(retrying, FAILED, spec={"upgrade": {"remediation": {"retries": 3}}}, lastAttemptedReleaseAction="upgrade", **status)  # fmt: skip
-    assert advise(Case(obj, NOW)).state is state
+    assert advise(Case(obj)).state is state
 
 
 def test_attempts_left_are_counted_down() -> None:
@@ -88,25 +85,36 @@ def test_attempts_left_are_counted_down() -> None:
     retrying = said("Reconciling", "True", "ProgressingWithRetry")
     spec = {"upgrade": {"remediation": {"retries": 3}}}
     obj = release(retrying, FAILED, spec=spec, lastAttemptedReleaseAction="upgrade", failures=1, upgradeFailures=1)
-    assert "3 more of 4 attempts" in advise(Case(obj, NOW)).then
+    assert "3 more of 4 attempts" in advise(Case(obj)).then
+
+
+def test_a_dependency_that_is_ready_and_not_enough_is_told_in_the_controllers_words() -> None:
+    """A readyExpr can hold a release up although what it depends on is Ready."""
+    waiting = said("Ready", "False", "DependencyNotReady", "'shop/db' is not ready according to readyExpr eval")
+    other = release(READY)
+    ref = ObjectRef("helm.toolkit.fluxcd.io", "HelmRelease", "shop", "db")
+    advice = advise(Case(release(waiting), dependencies={ref: other}))
+    assert advice.state is State.DEPENDENCY
+    assert "readyExpr" in advice.says
+    assert "explain hr shop/web" not in advice.do, "it would send its reader round in a circle"
 
 
 def test_a_reason_that_is_not_known_is_told_and_never_called_ready() -> None:
     """A newer controller may say what this one does not."""
-    advice = advise(Case(release(said("Ready", "False", "SomethingNew")), NOW))
+    advice = advise(Case(release(said("Ready", "False", "SomethingNew"))))
     assert advice.state is State.FAILED
     assert "SomethingNew" in advice.says
 
 
 def test_a_release_without_any_condition_is_not_called_ready() -> None:
     """A controller that has written a generation and nothing else has not said that it is well."""
-    assert advise(Case(release(), NOW)).state is not State.READY
+    assert advise(Case(release())).state is not State.READY
 
 
 def test_ready_with_a_pod_that_crashes_is_not_all_well() -> None:
     """helm-controller does not look at pods between two actions."""
     crashing = pod(containerStatuses=[{"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}])
-    advice = advise(Case(release(READY), NOW, pods=(crashing,)))
+    advice = advise(Case(release(READY), pods=(crashing,)))
     assert (advice.state, advice.leaf) == (State.NOT_SERVING, ObjectRef("", "Pod", "shop", "web-1"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -69,14 +68,13 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A HelmRelease and what it rests on, as read at `now`; None stands for what does not exist.
+    """A HelmRelease and what it rests on, as read at one moment; None stands for what does not exist.
 
     `chart` is its HelmChart, or what spec.chartRef names; `source` the repository behind a HelmChart. `pods` are those of
     its own workloads.
     """
 
     release: KubeObject
-    now: datetime
     chart: KubeObject | None = None
     source: KubeObject | None = None
     dependencies: Mapping[ObjectRef, KubeObject | None] = field(default_factory=dict)
@@ -136,11 +134,6 @@ class Case:
         return int(self.status.get(f"{self.action}Failures") or 0)
 
     @property
-    def failures(self) -> int:
-        """How many attempts of any kind have failed."""
-        return int(self.status.get("failures") or 0)
-
-    @property
     def newest(self) -> Mapping[str, Any]:
         """The newest snapshot of its history; empty where there is none."""
         return next(iter(self.status.get("history") or ()), {})
@@ -176,15 +169,6 @@ def message(found: Condition | None) -> str:
 def ready_of(obj: KubeObject | None) -> Condition | None:
     """Return the Ready condition of `obj`, None where there is neither."""
     return condition(obj, "Ready") if obj is not None else None
-
-
-def is_ready(obj: KubeObject | None) -> bool:
-    """Tell whether `obj` is there, is Ready, and is so for what is asked of it now."""
-    found = ready_of(obj)
-    if obj is None or found is None or found.status is not ConditionStatus.TRUE:
-        return False
-    observed = (obj.get("status") or {}).get("observedGeneration", 0)
-    return bool(observed >= (obj["metadata"].get("generation") or 0))
 
 
 def text(chain: Iterable[Advice]) -> str:

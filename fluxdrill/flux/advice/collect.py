@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from fluxdrill.errors import UsageError
 from fluxdrill.flux.advice.case import Advice, Case
@@ -12,11 +11,10 @@ from fluxdrill.flux.kinds import HELM_RELEASE
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.errors import NotFoundError, UnknownKindError
-from fluxdrill.model.conditions import dependencies, source_ref
+from fluxdrill.model.conditions import SOURCE_GROUP, dependencies, source_ref
 from fluxdrill.model.podstatus import select_pods
 from fluxdrill.model.refs import KubeObject, ObjectRef
 
-SOURCE = "source.toolkit.fluxcd.io"
 _CONTROLLERS = (("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job"))
 
 
@@ -46,7 +44,6 @@ def read(api: Api, ref: ObjectRef) -> Case:
     above = source_ref(chart) if chart is not None and chart["kind"] == "HelmChart" else None
     return Case(
         release,
-        datetime.now(UTC),
         chart=chart,
         source=_find(api, above) if above is not None else None,
         dependencies={one: _find(api, one) for one in dependencies(release)},
@@ -66,7 +63,7 @@ def _chart(api: Api, release: KubeObject) -> KubeObject | None:
         referenced = source_ref(release)
         return _find(api, referenced) if referenced is not None else None
     namespace, _, name = str((release.get("status") or {}).get("helmChart") or "").partition("/")
-    return _find(api, ObjectRef(SOURCE, "HelmChart", namespace, name)) if name else None
+    return _find(api, ObjectRef(SOURCE_GROUP, "HelmChart", namespace, name)) if name else None
 
 
 def _pods(api: Api, release: KubeObject) -> Iterator[KubeObject]:

@@ -13,7 +13,6 @@ from fluxdrill.flux.advice.case import (
     Case,
     Retries,
     State,
-    is_ready,
     message,
     ready_of,
 )
@@ -21,6 +20,7 @@ from fluxdrill.flux.advice.pods import trouble
 from fluxdrill.flux.advice.sources import waits_for_chart
 from fluxdrill.flux.advice.stalled import stalled
 from fluxdrill.model.conditions import ConditionStatus
+from fluxdrill.model.kstatus import flux_ready
 from fluxdrill.model.refs import ObjectRef
 
 BACKOFF = "after a pause that grows from under a second to 15 minutes"
@@ -76,15 +76,17 @@ def _dependency(case: Case) -> Advice | None:
     found = case.false("Ready")
     if found is None or found.reason != "DependencyNotReady":
         return None
-    open_ones = [(ref, obj) for ref, obj in case.dependencies.items() if not is_ready(obj)]
+    open_ones = [(ref, obj) for ref, obj in case.dependencies.items() if not flux_ready(obj)]
     leaf, obj = open_ones[0] if open_ones else (case.ref, case.release)
     own = ready_of(obj)
     cause = "it does not exist" if obj is None else (message(own) or "it says nothing of itself")
+    # with a readyExpr a dependency may be Ready and not enough
+    waits = f"{len(open_ones)} of {len(case.dependencies)} dependencies, first {leaf}" if open_ones else "a dependency"
     return Advice(
         case.ref, State.DEPENDENCY,
-        f"It waits for {len(open_ones) or 'its'} of {len(case.dependencies)} dependencies, first {leaf}: {cause}.",
+        f"It waits for {waits}: {cause}.",
         "It looks again every 30 s (--requeue-dependency), without end, and goes on by itself.",
-        Retries.BY_ITSELF, f"fluxdrill explain hr {leaf.namespace}/{leaf.name}",
+        Retries.BY_ITSELF, f"fluxdrill explain hr {leaf.namespace}/{leaf.name}" if open_ones else _cure(case),
         leaf, cause,
     )  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fluxdrill.flux.advice.case import Advice, Case, Retries, State, is_ready, message, ready_of
+from fluxdrill.flux.advice.case import Advice, Case, Retries, State, message, ready_of
 from fluxdrill.model.conditions import source_ref
+from fluxdrill.model.kstatus import flux_ready
 from fluxdrill.model.refs import KubeObject, ObjectRef
 
 _REASONS = {"SourceNotReady", "ArtifactFailed"}
@@ -38,7 +39,7 @@ def _of_chart(case: Case, chart: KubeObject, complaint: str) -> Advice:
         above = ObjectRef.of(case.source) if case.source is not None else ref
         do = f"commit a version that exists, or publish it and run: {_look(above)}"
         return _advice(case, ref, _said(chart), _WAKES, do)
-    if is_ready(chart):
+    if flux_ready(chart):
         return _advice(case, ref, complaint, "It is fetched again every 30 s (--requeue-dependency)", _look(ref))
     return _advice(case, ref, _said(chart), "source-controller asks again by itself", _look(ref))
 
