@@ -24,7 +24,8 @@ while True:
     pathlib.Path(sys.argv[1]).write_text(str(count))
     time.sleep(0.01)
 """
-POLITE = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\nprint('up')\ntime.sleep(60)"
+# sigwait: a handler would lose a signal that comes just before the sleep begins
+POLITE = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\nprint('up')\nsignal.sigwait([signal.SIGTERM])\nprint('bye')"
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up')\ntime.sleep(60)"
 
 Make = Callable[..., Supervised]
