@@ -12,10 +12,19 @@ from typing import IO
 
 import psutil
 
+from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.supervised import Supervised
+
 
 def python(code: str) -> list[str]:
     """Return the argv of a Python program; unbuffered, so that a test can wait for what it prints."""
     return [sys.executable, "-u", "-c", code]
+
+
+def process_of(part: Part) -> Supervised:
+    """Return a part of a lab as the process of this machine that it is in an embedded one."""
+    assert isinstance(part, Supervised)
+    return part
 
 
 @contextmanager

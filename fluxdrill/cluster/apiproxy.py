@@ -16,12 +16,23 @@ from fluxdrill.toolchain.build import Tools
 
 
 class ApiProxy:
-    """A toxiproxy process with one TCP proxy per client; `server(client)` is the URL for its kubeconfig."""
+    """A toxiproxy process with one TCP proxy per client; `server(client)` is the URL for its kubeconfig.
+
+    `host` is the address of this machine where clients find it; it is told what to do on loopback only.
+    """
 
     def __init__(
-        self, clients: Iterable[str], *, upstream: str, folder: Path, lab_id: str, tools: Tools, ports: PortBlock
+        self,
+        clients: Iterable[str],
+        *,
+        upstream: str,
+        folder: Path,
+        lab_id: str,
+        tools: Tools,
+        ports: PortBlock,
+        host: str = HOST,
     ) -> None:
-        self._listen = {client: f"{HOST}:{ports.take()}" for client in clients}
+        self._listen = {client: f"{host}:{ports.take()}" for client in clients}
         control = ports.take()
         config = folder / "toxiproxy.json"
         proxies = [

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fluxdrill.cluster import audit
 from fluxdrill.cluster.certificates import Authority, KeyPair
 from fluxdrill.cluster.kubeconfig import write_kubeconfig
 from fluxdrill.cluster.ports import HOST, PortBlock
@@ -25,8 +26,12 @@ BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddedOptions:
-    """How an embedded cluster is made; `safe_etcd` makes etcd write through to the disk (for crash tests of etcd)."""
+class ClusterOptions:
+    """How a lab's cluster is made.
+
+    `audit` has the API server write an audit log. `safe_etcd` makes etcd write through to the disk, for crash tests of
+    etcd: an embedded one does not otherwise, that of real nodes always does.
+    """
 
     audit: bool = False
     safe_etcd: bool = False
@@ -41,8 +46,6 @@ class EmbeddedCluster:
     work: wait for what you need.
     """
 
-    capabilities = frozenset({"stop-controller", "stop-apiserver", "stop-etcd", "simulated-pods", "second-cluster"})
-
     def __init__(
         self,
         folder: Path,
@@ -51,14 +54,14 @@ class EmbeddedCluster:
         tools: Tools,
         ports: PortBlock,
         proxy: Mapping[str, str] | None = None,
-        options: EmbeddedOptions | None = None,
+        options: ClusterOptions | None = None,
     ) -> None:
         self.folder = folder
         self.lab_id = lab_id
         self._tools = tools
         self._ports = ports
         self._proxy = proxy or {}
-        self._options = options or EmbeddedOptions()
+        self._options = options or ClusterOptions()
         self._authority = Authority(folder / "pki")
         self._etcd_port, self._api_port = ports.take(), ports.take()
         self.server = f"https://{HOST}:{self._api_port}"
@@ -82,7 +85,7 @@ class EmbeddedCluster:
     @property
     def audit_log(self) -> Path:
         """Where the API server writes its audit log, if it is asked to."""
-        return self.folder / "logs" / "audit.log"
+        return self.folder / "logs" / audit.LOG
 
     @property
     def api_address(self) -> str:
@@ -179,9 +182,10 @@ class EmbeddedCluster:
     def _audit(self) -> list[str]:
         if not self._options.audit:
             return []
-        policy = self.folder / "audit-policy.yaml"
-        policy.write_text(_AUDIT_POLICY, encoding="utf-8")
-        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+        folder = self.audit_log.parent
+        folder.mkdir(exist_ok=True)
+        audit.write_policy(folder)
+        return [f"--{flag}={value}" for flag, value in audit.arguments(folder).items()]
 
     def _controller_manager(self) -> Supervised:
         kubeconfig = self._identity("controller-manager", "system:kube-controller-manager", ("system:masters",))
@@ -261,16 +265,3 @@ def _context(authority: Path | None) -> ssl.SSLContext:
     context.check_hostname = False  # a self-signed health endpoint of our own process on loopback
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-_AUDIT_POLICY = """\
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: None
-    verbs: [get, list, watch]
-  - level: None
-    resources: [{group: coordination.k8s.io, resources: [leases]}, {group: "", resources: [events]}]
-  - level: Metadata
-"""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from fluxdrill.cluster import containers, engine
+from fluxdrill.cluster import audit, containers, engine
 from fluxdrill.cluster.containers import Docker, EngineDiedError, last_line
 from fluxdrill.cluster.images import engine_store
 from fluxdrill.cluster.images.components import Archive, find
@@ -34,6 +34,8 @@ NODE_DEADLINE = 60.0
 EXEC_DEADLINE = 30.0
 DNS_SECONDS = 90
 ADMIN = "/etc/kubernetes/admin.conf"
+_AUDIT = Path("/audit")
+"""Where the control plane node sees the folder of the audit log."""
 _UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
@@ -41,7 +43,8 @@ _UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 class KindOptions:
     """What a cluster is made of: `image` is a node image of fluxdrill's that the engine has ("": built and loaded).
 
-    `api_port` is on 127.0.0.1, 0 for a free one. After `hours` a reaper may remove it though its owner lives.
+    `api_port` is on 127.0.0.1, 0 for a free one. After `hours` a reaper may remove it though its owner lives. `audit` is
+    a folder of this machine where the API server writes its audit log (see `fluxdrill.cluster.audit`).
     """
 
     workers: int = 0
@@ -49,6 +52,7 @@ class KindOptions:
     api_port: int = 0
     hours: float = 8.0
     suffix: str = ""
+    audit: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,7 @@ class KindCluster:
             hours=options.hours,
         )
         self.kubeconfig.parent.mkdir(mode=0o700, exist_ok=True)
-        config = yaml.safe_dump(_config(options), sort_keys=False).encode()
+        config = yaml.safe_dump(_config(options, self.gateway), sort_keys=False).encode()
         words = ["create", "cluster", "--name", self.name, "--image", image, "--config", "-"]
         words += ["--kubeconfig", str(self.kubeconfig), "--wait", f"{READY_SECONDS}s"]
         self._kind(*words, deadline=CREATE_DEADLINE, stdin=config)
@@ -256,7 +260,7 @@ def _provide(docker: Docker, image: str, progress: Progress) -> str:
     return archive.reference
 
 
-def _config(options: KindOptions) -> dict[str, object]:
+def _config(options: KindOptions, gateway: str) -> dict[str, object]:
     kubelet = {"kind": "KubeletConfiguration", "cgroupDriver": "cgroupfs", "failCgroupV1": False}
     etcd, dns = (find(name).tag for name in ("etcd", "coredns"))
     cluster = {
@@ -264,7 +268,10 @@ def _config(options: KindOptions) -> dict[str, object]:
         "imageRepository": HOST,
         "etcd": {"local": {"imageRepository": HOST, "imageTag": etcd}},
         "dns": {"imageRepository": HOST, "imageTag": dns},
+        # by the gateway, too: there a lab's proxy listens, through which its controllers reach the API server
+        "apiServer": {"certSANs": ["localhost", "127.0.0.1", gateway], **_audit_of(options)},
     }
+    mounts = [{"hostPath": str(options.audit), "containerPath": str(_AUDIT)}] if options.audit else []
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -275,9 +282,21 @@ def _config(options: KindOptions) -> dict[str, object]:
             "apiServerAddress": "127.0.0.1",
             "apiServerPort": options.api_port,
         },
-        "nodes": [{"role": "control-plane"}, *({"role": "worker"} for _ in range(options.workers))],
+        "nodes": [
+            {"role": "control-plane", "extraMounts": mounts},
+            *({"role": "worker"} for _ in range(options.workers)),
+        ],
         "kubeadmConfigPatches": [yaml.safe_dump(kubelet), yaml.safe_dump(cluster)],
     }
+
+
+def _audit_of(options: KindOptions) -> dict[str, object]:
+    if options.audit is None:
+        return {}
+    audit.write_policy(options.audit)
+    volume = {"name": "audit", "hostPath": str(_AUDIT), "mountPath": str(_AUDIT), "pathType": "Directory"}
+    flags = [{"name": name, "value": value} for name, value in audit.arguments(_AUDIT).items()]
+    return {"extraArgs": flags, "extraVolumes": [volume]}
 
 
 def _reason(stderr: str) -> str:

@@ -83,6 +83,19 @@ class Supervised:
             raise HarnessError(f"{self.name} was not started.")
         return self._process.pid
 
+    @property
+    def identity(self) -> str:
+        """The process id, as text; raises HarnessError if it was never started."""
+        return str(self.pid)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the kernel says that it is stopped."""
+        try:
+            return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.NoSuchProcess:
+            return False
+
     def start(self) -> None:
         """Start it; raises HarnessError if it runs already or cannot be started."""
         if self.state in (State.RUNNING, State.PAUSED):

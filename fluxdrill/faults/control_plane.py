@@ -112,7 +112,7 @@ class Snapshot(_OnPart):
     name = "etcd.snapshot"
     part = "etcd"
     reversible = False
-    needs = frozenset({Capability.STOP_ETCD, Capability.STOP_APISERVER})
+    needs = frozenset({Capability.STOP_ETCD, Capability.STOP_APISERVER, Capability.ETCD_FILES})
 
     @property
     def takes(self) -> frozenset[str]:
@@ -149,7 +149,7 @@ class Restore(_OnPart):
     name = "etcd.restore"
     part = "etcd"
     reversible = False
-    needs = frozenset({Capability.STOP_ETCD, Capability.STOP_APISERVER})
+    needs = frozenset({Capability.STOP_ETCD, Capability.STOP_APISERVER, Capability.ETCD_FILES})
 
     @property
     def takes(self) -> frozenset[str]:

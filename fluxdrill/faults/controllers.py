@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
-import psutil
-
+from fluxdrill.cluster.part import Part
 from fluxdrill.cluster.supervised import State as ProcessState
-from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.faults.change import change
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World
@@ -49,7 +47,7 @@ class _OnProcess(Fault[OfController]):
         """The controller."""
         return frozenset({f"controller/{self.args.controller}"})
 
-    def process(self, world: World) -> Supervised:
+    def process(self, world: World) -> Part:
         """Return the controller's process in this lab; raises NotInjectedError where it has none."""
         if self.args.controller not in world.own_lab.flux:
             raise NotInjectedError(f"This lab has no {self.args.controller}: there is nothing to hit.")
@@ -60,16 +58,16 @@ class _OnProcess(Fault[OfController]):
         process = self.process(world)
         if process.state is not ProcessState.RUNNING:
             raise NotInjectedError(f"{process.name} does not run ({process.state}): there is nothing to hit.")
-        return {"pid": process.pid}
+        return {"run": process.identity}
 
     def observe(self, world: World, state: State) -> Probe:
         """The process that was running is gone."""
         process = self.process(world)
 
         def ask() -> tuple[bool, str]:
-            if process.pid != state["pid"] or process.state is ProcessState.EXITED:
-                return True, f"process {state['pid']} of {process.name} is gone"
-            return False, f"process {state['pid']} of {process.name} is {process.state}"
+            if process.identity != state["run"] or process.state is ProcessState.EXITED:
+                return True, f"run {state['run']} of {process.name} is gone"
+            return False, f"run {state['run']} of {process.name} is {process.state}"
 
         return Probe(ask)
 
@@ -130,14 +128,12 @@ class Pause(_OnProcess):
 
     def observe(self, world: World, state: State) -> Probe:
         """The kernel says that it is stopped."""
-        del world
+        process = self.process(world)
 
         def ask() -> tuple[bool, str]:
-            try:
-                status = psutil.Process(state["pid"]).status()
-            except psutil.NoSuchProcess:
-                return False, "the process is gone"
-            return status == psutil.STATUS_STOPPED, f"the kernel says {status}"
+            if process.identity != state["run"]:
+                return False, "it was started anew"
+            return process.frozen, f"the kernel says that it is {'' if process.frozen else 'not '}stopped"
 
         return Probe(ask)
 

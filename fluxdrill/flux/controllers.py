@@ -28,6 +28,9 @@ class Pace:
     jitter_percent: int = 0
     gates: tuple[str, ...] = ()
     """Feature gates of kustomize-controller, such as CancelHealthCheckOnNewRevision=true."""
+    leases: bool = False
+    """Whether a controller in a pod must hold a lease before it works, as real installs have it: the successor of one that
+    was killed waits 35 s for it. A controller that is a plain process holds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,19 @@ def _controller(name: str, home: ControllerHome, addresses: Addresses, pace: Pac
     return Supervised(name, argv, lab_id=home.lab_id, log=home.folder / "logs" / f"{name}.log", env=env, ready=ready)
 
 
-def pace_flags(name: str, pace: Pace) -> list[str]:
-    """Return the flags by which controller `name` retries at `pace`."""
+def common_flags(name: str, pace: Pace) -> list[str]:
+    """Return the flags of controller `name` that are the same in every lab: those of `pace`, and no remote bases."""
+    match name:
+        case "kustomize-controller":
+            own = ["--no-remote-bases"]  # they would be fetched from outside: off unless asked for
+        case "helm-controller":
+            own = ["--graceful-shutdown-timeout=20s"]
+        case _:
+            own = []
+    return [*_pace_flags(name, pace), *own]
+
+
+def _pace_flags(name: str, pace: Pace) -> list[str]:
     jitter = f"--interval-jitter-percentage={pace.jitter_percent}"
     requeue, retry = f"--requeue-dependency={pace.requeue}s", f"--http-retry={pace.http_retries}"
     match name:
@@ -110,16 +124,12 @@ def pace_flags(name: str, pace: Pace) -> list[str]:
 
 
 def _flags(name: str, storage: Path, addresses: Addresses, pace: Pace) -> list[str]:
-    events = [f"--events-addr=http://{HOST}:{addresses.events}/", *pace_flags(name, pace)]
+    events = [f"--events-addr=http://{HOST}:{addresses.events}/", *common_flags(name, pace)]
     match name:
         case "source-controller":
             artifacts = f"{HOST}:{addresses.artifacts}"
             serve = [f"--storage-path={storage}", f"--storage-addr={artifacts}", f"--storage-adv-addr={artifacts}"]
             return [*events, *serve]
-        case "kustomize-controller":
-            return [*events, "--no-remote-bases"]  # they would be fetched from outside: off unless asked for
-        case "helm-controller":
-            return [*events, "--graceful-shutdown-timeout=20s"]
         case "notification-controller":
             return [f"--events-addr={HOST}:{addresses.events}", f"--receiverAddr={HOST}:{addresses.receiver}"]
         case "image-reflector-controller":

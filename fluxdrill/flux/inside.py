@@ -17,7 +17,7 @@ import yaml
 
 from fluxdrill.cluster.images.components import find
 from fluxdrill.flux import NAMESPACE
-from fluxdrill.flux.controllers import Pace, pace_flags
+from fluxdrill.flux.controllers import Pace, common_flags
 from fluxdrill.flux.install import LABELS, apply_all, install_crds, install_identities
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.wait import WaitResult, all_current, wait_for
@@ -42,16 +42,20 @@ class InsideOptions:
     """How Flux is installed.
 
     `labels` go onto its namespace (a lab's marker), `pace` is how fast the controllers retry (None: as the distribution
-    has it), `reachable` are hosts outside the cluster that they may talk to.
+    has it), `reachable` are hosts outside the cluster that they may talk to. `proxy` is the environment of what answers
+    for all other hosts (default: nobody). `servers` are addresses of the API server (https://HOST:PORT) by controller;
+    one without uses the cluster's own.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     pace: Pace | None = None
     reachable: tuple[str, ...] = ()
+    proxy: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, str] = field(default_factory=dict)
 
 
 def install(api: Api, store: Store, tools: Tools, options: InsideOptions | None = None) -> WaitResult:
-    """Install Flux and return once every controller is Available; the nodes must have its images.
+    """Install all of Flux and return once every controller is Available; the nodes must have its images.
 
     `tools` has kustomize. Raises what `wait_for` raises: a controller that does not come up is named with its reason.
     """
@@ -59,11 +63,15 @@ def install(api: Api, store: Store, tools: Tools, options: InsideOptions | None 
     install_identities(api, tools, labels=options.labels)
     store.follow(_CRDS)
     definitions = install_crds(api, tools)
-    objects = manifests(tools, options, api_address=api.get(_SERVICE)["spec"]["clusterIP"])
+    wait_for(store, all_current(definitions), deadline=CRDS_DEADLINE, what="Flux CRDs established")
+    return deploy(api, store, tools, options)
+
+
+def deploy(api: Api, store: Store, tools: Tools, options: InsideOptions) -> WaitResult:
+    """Make the controllers' Deployments and return once every one is Available: CRDs, accounts and rights are there."""
     for kind in (DEPLOYMENTS[0], ObjectRef("", "Pod", NAMESPACE, "")):
         store.follow(kind)
-    wait_for(store, all_current(definitions), deadline=CRDS_DEADLINE, what="Flux CRDs established")
-    apply_all(api, objects)
+    apply_all(api, manifests(tools, options, api_address=api.get(_SERVICE)["spec"]["clusterIP"]))
     return wait_for(store, all_current(DEPLOYMENTS), deadline=AVAILABLE_DEADLINE, what="Flux controllers Available")
 
 
@@ -100,8 +108,10 @@ def _image(name: str) -> dict[str, str]:
 def _ours(name: str, options: InsideOptions, api_address: str) -> str:
     """Return what is ours on the distribution's Deployment, as a JSON patch."""
     labels = {"app.kubernetes.io/component": name, **LABELS}
-    flags = pace_flags(name, options.pace) if options.pace else []
-    environment = nowhere((api_address, *options.reachable))
+    flags = common_flags(name, options.pace) if options.pace else []
+    if options.pace and not options.pace.leases:
+        flags.append("--enable-leader-election=false")
+    environment = {**nowhere((api_address, *options.reachable), options.proxy), **_server(options.servers.get(name))}
     added: dict[str, Any] = {
         "/metadata/labels/app.kubernetes.io~1component": name,
         **{f"/spec/template/metadata/labels/{key.replace('/', '~1')}": value for key, value in labels.items()},
@@ -117,8 +127,18 @@ def _ours(name: str, options: InsideOptions, api_address: str) -> str:
     return json.dumps([{"op": "add", "path": path, "value": value} for path, value in operations])
 
 
-def nowhere(reachable: Iterable[str]) -> dict[str, str]:
-    """Return the environment of a program in a pod that reaches the cluster, `reachable` hosts and nothing else."""
-    direct = ("127.0.0.1", "localhost", ".svc", ".cluster.local", ".cluster.local.", *reachable)
-    values = {"HTTP_PROXY": CLOSED, "HTTPS_PROXY": CLOSED, "ALL_PROXY": CLOSED, "NO_PROXY": ",".join(direct)}
+def _server(url: str | None) -> dict[str, str]:
+    """Return the environment by which a client in a pod finds the API server at `url`; empty for the usual way."""
+    host, _, port = (url or "").removeprefix("https://").rpartition(":")
+    return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port} if url else {}
+
+
+def nowhere(reachable: Iterable[str], proxy: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a program in a pod that reaches the cluster, `reachable` hosts and nothing else.
+
+    For all other hosts it asks the `proxy` of that environment, or nobody.
+    """
+    direct = ",".join(("127.0.0.1", "localhost", ".svc", ".cluster.local", ".cluster.local.", *reachable))
+    closed = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), CLOSED)
+    values = {**{name: value for name, value in (proxy or closed).items() if name.isupper()}, "NO_PROXY": direct}
     return values | {name.lower(): value for name, value in values.items()}

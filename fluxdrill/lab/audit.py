@@ -28,7 +28,7 @@ def read_writes(log: Path, served: Iterable[Resource]) -> list[Write]:
         lines = log.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise HarnessError(
-            f"The audit log cannot be read: {error.strerror}.", hint="Start the lab with EmbeddedOptions(audit=True)."
+            f"The audit log cannot be read: {error.strerror}.", hint="Start the lab with ClusterOptions(audit=True)."
         ) from error
     return list(_writes(lines, {(one.group, one.plural): GroupKind.of(one) for one in served}))
 

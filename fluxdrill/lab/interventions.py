@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from fluxdrill.cluster.supervised import Action, Supervised
+from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.supervised import Action
 from fluxdrill.model.clock import Clock
 from fluxdrill.model.records import Intervention
 from fluxdrill.sources.server import Server
@@ -27,7 +28,7 @@ class Interventions:
         self._last: dict[str, Intervention] = {}
 
     @contextmanager
-    def of(self, processes: Iterable[Supervised], servers: Mapping[str, Server]) -> Iterator[None]:
+    def of(self, processes: Iterable[Part], servers: Mapping[str, Server]) -> Iterator[None]:
         """Listen to these parts within the `with` block; what is done to them outside of it is a lab's own start or end.
 
         `servers` are named by what is told as the target of what is done to them.

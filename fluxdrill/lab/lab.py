@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,15 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fluxdrill.cluster import leases, simulated
+from fluxdrill.cluster import leases
 from fluxdrill.cluster.apiproxy import ApiProxy
-from fluxdrill.cluster.embedded import BINARIES, EmbeddedCluster, EmbeddedOptions
-from fluxdrill.cluster.ports import PortBlock, reserve
+from fluxdrill.cluster.embedded import ClusterOptions
+from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.ports import reserve
 from fluxdrill.cluster.reaper import Reaper
-from fluxdrill.cluster.supervised import Supervised
+from fluxdrill.errors import UsageError
 from fluxdrill.flux import NAMESPACE
-from fluxdrill.flux.controllers import READY_DEADLINE, Addresses, ControllerHome, Pace, controllers
-from fluxdrill.flux.install import controller_kubeconfig, install_crds, install_identities
+from fluxdrill.flux.controllers import READY_DEADLINE, Pace
+from fluxdrill.flux.install import install_crds, install_identities
 from fluxdrill.flux.kinds import EVENT, RECONCILED, WORKLOADS
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.discovery import GroupKind
@@ -30,6 +30,9 @@ from fluxdrill.kube.wait import all_current, ready, wait_for
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab import confinement
 from fluxdrill.lab.interventions import Interventions
+from fluxdrill.lab.providers import Cluster, Home, Provider
+from fluxdrill.lab.providers.embedded import Embedded
+from fluxdrill.lab.providers.kind import Kind
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.records import Record
 from fluxdrill.model.refs import Resource
@@ -46,7 +49,9 @@ from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 SEALED_SECRET = GroupKind(sealing.GROUP, sealing.KIND)
-LAB_BINARIES = (*BINARIES, "toxiproxy-server", *FLUX_CONTROLLERS)
+PROVIDERS: dict[str, type[Provider]] = {"embedded": Embedded, "kind": Kind}
+LAB_BINARIES = Embedded.programs
+"""The programs of a usual lab."""
 GIT_USER = "flux"
 MARKER = "fluxdrill.dev/lab"
 """Label of the flux-system namespace of every lab: destructive work checks for it."""
@@ -58,12 +63,16 @@ Observer = Callable[[str, Record], None]
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """What a lab is made of; `pace` is how fast the controllers retry, `sealed_secrets` adds that controller and a key."""
+    """What a lab is made of; `pace` is how fast the controllers retry, `sealed_secrets` adds that controller and a key.
 
+    `provider` is a key of PROVIDERS.
+    """
+
+    provider: str = "embedded"
     flux: bool = True
     sealed_secrets: bool = False
     pace: Pace = field(default_factory=Pace)
-    cluster: EmbeddedOptions = field(default_factory=EmbeddedOptions)
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
     kept: bool = False
 
 
@@ -71,8 +80,8 @@ class Lab:
     """A lab that runs from `Lab.start` until `close` (or the end of its `with` block).
 
     `api` talks to its API server as admin, `store` watches it, `git` serves repositories, `charts` and `registry` Helm
-    charts to it, `outside` refuses and records the hosts it wanted, `flux` and `cluster.processes` are its processes, `interventions`
-    records what is done to it, `began` and `seconds` tell its start.
+    charts to it, `outside` refuses and records the hosts it wanted, `flux` and `cluster.processes` are its parts, `interventions`
+    records what is done to it, `seconds` tells its start.
     """
 
     def __init__(
@@ -92,7 +101,6 @@ class Lab:
         self._progress = progress
         self._began = time.monotonic()
         self.start_times: dict[str, float] = {}
-        self.flux: dict[str, Supervised] = {}
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
         self._confided: tuple[str, ...] = ()
@@ -107,30 +115,36 @@ class Lab:
         self.folder = Path(lease.folder)
         stack.enter_context(Reaper(self.lab_id))
         stack.callback(leases.remove, self.lab_id)
-        self._ports = ports = reserve()
-        stack.callback(ports.release)
-        self.outside = stack.enter_context(Outside())
+        self._ports = reserve()
+        stack.callback(self._ports.release)
         self.password = secrets.token_urlsafe(16)
         self.git_root = self.folder / "git"
         self.git_root.mkdir()
-        self.cluster = EmbeddedCluster(
-            self.folder,
-            lab_id=self.lab_id,
-            tools=self.tools,
-            ports=ports,
-            proxy=self.outside.environment,
-            options=self.spec.cluster,
-        )
-        self.proxy = ApiProxy(
-            [*FLUX_CONTROLLERS, *self._optional_programs(self.spec)],
-            upstream=self.cluster.api_address,
-            folder=self.folder,
-            lab_id=self.lab_id,
-            tools=self.tools,
-            ports=ports,
-        )
-        self._addresses = Addresses.take(ports)
-        self.sealed_secrets = self._sealed_secrets(ports) if self.spec.sealed_secrets else None
+        clients = (*FLUX_CONTROLLERS, *self._optional_programs(self.spec))
+        spec, ports = self.spec, self._ports
+        home = Home(lease, self.tools, ports, spec.cluster, spec.pace, clients, self._progress)
+        self.provider: Provider = provider_of(spec)(home, stack)
+        self.sealed_secrets: SealedSecretsController | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster."""
+        return self.provider.cluster
+
+    @property
+    def flux(self) -> Mapping[str, Part]:
+        """Flux's controllers by name."""
+        return self.provider.flux
+
+    @property
+    def outside(self) -> Outside:
+        """What refuses the hosts outside, and knows who was wanted."""
+        return self.provider.outside
+
+    @property
+    def proxy(self) -> ApiProxy:
+        """What stands between each controller and the API server."""
+        return self.provider.proxy
 
     @classmethod
     def start(
@@ -150,7 +164,7 @@ class Lab:
         """
         progress = progress or Silent()
         spec = spec or LabSpec()
-        tools, _ = ensure([*LAB_BINARIES, *cls._optional_programs(spec)], progress=progress)
+        tools, _ = ensure([*provider_of(spec).programs, *cls._optional_programs(spec)], progress=progress)
         lab = cls(spec, tools, progress, observer=observer)
         try:
             if prepare is not None:
@@ -174,16 +188,20 @@ class Lab:
         self.closed = True
         try:
             self._watching.close()  # before the API server ends: its end is no disturbance
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(Supervised.kill, self.processes.values()))
+            for part in (self.sealed_secrets, self._registry):
+                if part is not None:
+                    part.process.kill()
+            self.provider.close()
         finally:
             self._stack.close()
 
     @property
-    def processes(self) -> dict[str, Supervised]:
-        """Every process of the lab by name."""
-        sealed = {self.sealed_secrets.process.name: self.sealed_secrets.process} if self.sealed_secrets else {}
-        registry = {REGISTRY: self._registry.process} if self._registry else {}
+    def processes(self) -> dict[str, Part]:
+        """Every part of the lab that can be stopped, by name."""
+        sealed: dict[str, Part] = (
+            {self.sealed_secrets.process.name: self.sealed_secrets.process} if self.sealed_secrets else {}
+        )
+        registry: dict[str, Part] = {REGISTRY: self._registry.process} if self._registry else {}
         return {**self.flux, **sealed, **registry, "toxiproxy": self.proxy.process, **self.cluster.processes}
 
     @property
@@ -191,7 +209,7 @@ class Lab:
         """The lab's OCI registry, without credentials; started, and built if need be, when it is first asked for."""
         with self._registry_lock:
             if self._registry is None:
-                made = Registry(self.registry_home(REGISTRY))
+                made = Registry(self.registry_home(REGISTRY), host=self.provider.host)
                 self._registry = self._stack.enter_context(made)
                 self._watching.enter_context(self.interventions.of([made.process], {REGISTRY: made}))
             return self._registry
@@ -213,7 +231,7 @@ class Lab:
     @property
     def kubeconfig(self) -> Path:
         """The admin kubeconfig."""
-        return self.cluster.admin_kubeconfig
+        return self.provider.kubeconfig
 
     @property
     def seconds(self) -> float:
@@ -225,18 +243,18 @@ class Lab:
         return {name: process.memory() for name, process in self.processes.items()}
 
     def _start(self) -> None:
-        self._step("etcd and kube-apiserver", self.cluster.start_api)
+        self._step("API server", self.provider.start_api)
         self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
         self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=self._observe))
         self.git = self._stack.enter_context(self._git_server())
-        self.charts = self._stack.enter_context(ChartServer())
-        self._step("controller-manager, scheduler and the simulated node", self._start_cluster)
-        if self.sealed_secrets is not None:
-            self._step("sealing key and sealed-secrets", partial(self._start_sealed_secrets, self.sealed_secrets))
+        self.charts = self._stack.enter_context(ChartServer(host=self.provider.host))
+        self._step("cluster and its pods", partial(self.provider.start_cluster, self.api))
+        if self.spec.sealed_secrets:
+            self._step("sealing key and sealed-secrets", self._start_sealed_secrets)
         if self.spec.flux:
             self._step("Flux API", self._install_flux)
             self._step("Flux controllers", self._start_flux)
-        self._step("cluster controllers", self.cluster.wait_controllers)
+        self._step("cluster controllers", self.provider.wait_cluster)
         self.start_times["ready"] = time.monotonic() - self._began
         self._watching.enter_context(
             self.interventions.of(self.processes.values(), {"git": self.git, "charts": self.charts})
@@ -251,26 +269,21 @@ class Lab:
         self.start_times[name] = time.monotonic() - self._began
 
     def _git_server(self) -> GitServer:
-        return GitServer(self.git_root, user=GIT_USER, password=self.password)
-
-    def _start_cluster(self) -> None:
-        self.cluster.start_controllers()
-        self.proxy.process.start()
-        for obj in simulated.objects():
-            self.api.apply(obj)
+        return GitServer(self.git_root, user=GIT_USER, password=self.password, host=self.provider.host)
 
     @staticmethod
     def _optional_programs(spec: LabSpec) -> list[str]:
         return [controller.NAME] if spec.sealed_secrets else []
 
-    def _sealed_secrets(self, ports: PortBlock) -> SealedSecretsController:
+    def _sealed_secrets(self) -> SealedSecretsController:
         server = self.proxy.server(controller.NAME)
         home = controller.ControllerHome(
             self.folder, self.lab_id, self.tools, server, self.cluster.authority, self.outside.environment
         )
-        return SealedSecretsController(home, ports)
+        return SealedSecretsController(home, self._ports)
 
-    def _start_sealed_secrets(self, part: SealedSecretsController) -> None:
+    def _start_sealed_secrets(self) -> None:
+        self.sealed_secrets = part = self._sealed_secrets()
         part.install(self.api)
         self.store.follow(CRDS)
         wait_for(self.store, ready(controller.CRD), deadline=30, what="the CRD of SealedSecret")
@@ -292,28 +305,13 @@ class Lab:
         wait_for(self.store, all_current(definitions), deadline=30, what="Flux CRDs established")
 
     def _start_flux(self) -> None:
-        kubeconfigs = dict(zip(FLUX_CONTROLLERS, map(self._kubeconfig, FLUX_CONTROLLERS), strict=True))
-        home = ControllerHome(self.folder, self.lab_id, self.tools, kubeconfigs, self.outside.environment)
-        self.flux = controllers(home, self._addresses, self.spec.pace)
-        self.proxy.process.wait_ready(READY_DEADLINE)
-        start_all(self.flux.values())
+        self.provider.start_flux(self.api, self.store)
         for kind in (*RECONCILED, EVENT, *WORKLOADS):
             self.store.follow(kind)
 
-    def _kubeconfig(self, controller: str) -> Path:
-        return controller_kubeconfig(
-            self.api,
-            controller,
-            path=self.folder / "kubeconfig" / controller,
-            server=self.proxy.server(controller),
-            authority=self.cluster.authority,
-        )
 
-
-def start_all(processes: Iterable[Supervised]) -> None:
-    """Start several processes at once and wait until each is ready."""
-    processes = list(processes)
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.wait_ready(READY_DEADLINE)
+def provider_of(spec: LabSpec) -> type[Provider]:
+    """Return the provider of a lab; raises UsageError for a name that none has."""
+    if spec.provider not in PROVIDERS:
+        raise UsageError(f"There is no provider {spec.provider!r}.", hint=f"Known: {', '.join(PROVIDERS)}.")
+    return PROVIDERS[spec.provider]

@@ -12,7 +12,7 @@ from fluxdrill.repository.profile import Profile
 def pace_of(profile: Profile) -> Pace:
     """Return how fast the controllers retry: `as-written` is what `flux install` sets."""
     if profile is Profile.AS_WRITTEN:
-        return Pace(requeue=30, http_retries=9, jitter_percent=5)
+        return Pace(requeue=30, http_retries=9, jitter_percent=5, leases=True)
     return Pace()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fluxdrill.model.capabilities import Capability
+from fluxdrill.model.capabilities import OFFERED, Capability, lacking
 from fluxdrill.pytest_plugin.options import PROVIDER, STRICT, read
 
 if TYPE_CHECKING:
@@ -18,37 +18,21 @@ HELP = (
     f"{MARK}(*capabilities): what the test needs of its lab ({', '.join(Capability)}); "
     f"skipped with the way out where {PROVIDER.flag} has it not, an error with {STRICT.flag}=yes"
 )
-OFFERED = {
-    "embedded": frozenset(
-        {
-            Capability.SIMULATED_PODS,
-            Capability.SECOND_CLUSTER,
-            Capability.STOP_CONTROLLER,
-            Capability.STOP_APISERVER,
-            Capability.STOP_ETCD,
-            Capability.CONTROLLER_FILES,
-            Capability.GIT_FAULTS,
-        }
-    ),
-    "kind": frozenset({Capability.PODS, Capability.NODE_EXEC, Capability.FUSE, Capability.SECOND_CLUSTER}),
-}
-"""What each provider can do at most; one that is no choice of `--lab-provider` is not built yet."""
-
 _OF_CONTROLLERS = {Capability.STOP_CONTROLLER, Capability.CONTROLLER_FILES}
 _UNMET: pytest.StashKey[str] = pytest.StashKey()
 
 
 def provided(spec: LabSpec) -> frozenset[Capability]:
     """Return what a lab of this make can do; without Flux there is no controller to stop."""
-    return OFFERED[PROVIDER.default] - (frozenset() if spec.flux else _OF_CONTROLLERS)
+    return OFFERED[spec.provider] - (frozenset() if spec.flux else _OF_CONTROLLERS)
 
 
 def unmet(needs: Iterable[Capability], offered: frozenset[Capability]) -> str:
     """Return which needs are not met and how to meet them; "" when all are."""
-    missing = [one for one in dict.fromkeys(needs) if one not in offered]
+    missing = lacking(needs, offered)
     if not missing:
         return ""
-    ways = [_way(name) for name, offers in OFFERED.items() if offers >= set(missing)]
+    ways = [f"run with {PROVIDER.flag}={name}" for name, offers in OFFERED.items() if offers >= set(missing)]
     return f"needs {', '.join(missing)}: {' or '.join(ways) or 'no provider has it'}"
 
 
@@ -72,10 +56,6 @@ def refuse(item: pytest.Item) -> None:
     """Fail a test whose needs are not met, where a skip is not allowed."""
     if reason := item.stash.get(_UNMET, ""):
         pytest.fail(f"{reason} ({STRICT.flag}=yes allows no skip)", pytrace=False)
-
-
-def _way(provider: str) -> str:
-    return f"run with {PROVIDER.flag}={provider}" + ("" if provider in PROVIDER.choices else " (not built yet)")
 
 
 def _needs(item: pytest.Item) -> list[Capability]:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from fluxdrill.errors import FluxdrillError
 from fluxdrill.progress import TerminalProgress
 from fluxdrill.pytest_plugin import needs, options, proves
 from fluxdrill.pytest_plugin.measured import Kind, Measured, Measurement, measurements, note
-from fluxdrill.pytest_plugin.options import KEEP, OPTIONS, REPORTS, read
+from fluxdrill.pytest_plugin.options import KEEP, OPTIONS, PROVIDER, REPORTS, read
 from fluxdrill.pytest_plugin.summary import News, lines
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _standing(news: News) -> list[str]:
     """Return the labs that still stand: those of this run that did not end, and those that `fluxdrill up` keeps."""
     from fluxdrill.cluster.leases import leases  # noqa: PLC0415 - collecting must stay cheap
 
-    ours = {lab for lab, _ in news.starts}
+    ours = {lab for lab, *_ in news.starts}
     return [one.lab_id for one in leases() if one.kept or one.lab_id in ours]
 
 
@@ -263,10 +264,11 @@ def start_lab(request: pytest.FixtureRequest) -> Iterator[Callable[[LabSpec], La
 
 
 def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
-    """Start a lab with live progress, recorded where the run is; `how` goes to `Lab.start`."""
+    """Start a lab of the run's provider with live progress, recorded where the run is; `how` goes to `Lab.start`."""
     # imported late: collecting tests must stay cheap and touch no cluster
-    from fluxdrill.lab.lab import Lab  # noqa: PLC0415
+    from fluxdrill.lab.lab import Lab, LabSpec  # noqa: PLC0415
 
+    spec = replace(spec or LabSpec(), provider=read(config, PROVIDER))
     journal = config.stash.get(_JOURNAL, None)
     observer = journal.observe if journal is not None else None
     capture = config.pluginmanager.getplugin("capturemanager")
@@ -276,9 +278,9 @@ def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
         with capture.global_and_fixture_disabled(), TerminalProgress().running() as progress:
             running = Lab.start(spec, progress=progress, observer=observer, **how)
     config.stash[_LABS].append(running)
-    config.stash[_NEWS].starts.append((running.lab_id, running.seconds))
+    config.stash[_NEWS].starts.append((running.lab_id, running.seconds, spec.provider))
     if journal is not None:
-        journal.tell("lab", lab=running.lab_id, seconds=round(running.seconds, 2))
+        journal.tell("lab", lab=running.lab_id, seconds=round(running.seconds, 2), provider=spec.provider)
     return running
 
 

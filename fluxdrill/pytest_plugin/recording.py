@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fluxdrill.errors import FluxdrillError
+from fluxdrill.pytest_plugin.options import PROVIDER, read
 from fluxdrill.report.facts import run_facts
 from fluxdrill.report.folder import RunFolder
 from fluxdrill.report.journal import Journal
@@ -25,7 +26,7 @@ class Recording:
 
     def __init__(self, config: pytest.Config, root: Path) -> None:
         title = " ".join(map(str, config.invocation_params.args)) or "suites"
-        self.folder = RunFolder(root, "suites", title=f"pytest {title}", facts=run_facts())
+        self.folder = RunFolder(root, "suites", title=f"pytest {title}", facts=run_facts(read(config, PROVIDER)))
         self.journal = self.folder.journal
         self.page: Path | None = None
 

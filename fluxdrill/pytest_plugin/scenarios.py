@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from fluxdrill.errors import FluxdrillError, ProductDeviatedError
 from fluxdrill.model.verdicts import Verdict
-from fluxdrill.pytest_plugin.options import SEED, read
+from fluxdrill.pytest_plugin.options import PROVIDER, SEED, read
 from fluxdrill.report.evidence import witness
 from fluxdrill.scenario.command import repositories
 from fluxdrill.scenario.judge import Judgement
@@ -59,12 +60,13 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run it in a world of its own or one that the scenario before left as it was."""
-        if reason := missing(self.scenario):
+        provider = read(self.config, PROVIDER)
+        if reason := missing(self.scenario, provider):
             pytest.skip(reason)
         from fluxdrill.pytest_plugin.plugin import WORLDS, journal_of, start  # noqa: PLC0415 - it imports this module
 
         if (worlds := self.config.stash.get(WORLDS, None)) is None:
-            worlds = Worlds(lambda spec, **how: start(self.config, spec, **how), repositories([self.path]))
+            worlds = Worlds(partial(start, self.config), repositories([self.path]), provider=provider)
             self.config.stash[WORLDS] = worlds
         with journal_of(self.config) as journal:
             planned = plan(self.scenario, int(read(self.config, SEED)))

@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Self
 
+from fluxdrill.model.capabilities import SIMULATED
 from fluxdrill.model.kstatus import Status
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.model.timeline import Change, Transition
@@ -32,14 +33,14 @@ class ToReady:
 
 @dataclass(slots=True)
 class News:
-    """What one process knows of its labs: how long each took to start, and its slowest objects."""
+    """What one process knows of its labs: how long each took to start, of which provider, and its slowest objects."""
 
-    starts: list[tuple[str, float]] = field(default_factory=list)
+    starts: list[tuple[str, float, str]] = field(default_factory=list)
     slowest: list[ToReady] = field(default_factory=list)
 
     def take(self, plain: Mapping[str, Any]) -> None:
         """Add the news of a worker."""
-        self.starts += [(str(lab), float(seconds)) for lab, seconds in plain["starts"]]
+        self.starts += [(str(lab), float(seconds), str(provider)) for lab, seconds, provider in plain["starts"]]
         self.slowest += [ToReady(**one) for one in plain["slowest"]]
 
     def plain(self) -> dict[str, Any]:
@@ -92,7 +93,8 @@ def lines(
 ) -> list[str]:
     """Return the summary's lines; `measured` has the test of each time, `kept` the ids of labs that still stand."""
     found = [
-        f"lab {lab} was ready in {seconds:.1f} s (simulated pods, real controllers)" for lab, seconds in news.starts
+        f"lab {lab} was ready in {seconds:.1f} s ({provider}; simulated: {', '.join(SIMULATED[provider])})"
+        for lab, seconds, provider in news.starts
     ]
     if slowest := _slowest(news.slowest):
         found += ["slowest to Ready:", *map(_ready_line, slowest)]

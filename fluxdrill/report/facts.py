@@ -6,15 +6,17 @@ import platform
 from typing import Any
 
 import fluxdrill
+from fluxdrill.model.capabilities import SIMULATED
 from fluxdrill.toolchain.catalog import BINARIES
 
 
-def run_facts() -> dict[str, Any]:
-    """Return them as plain data."""
+def run_facts(provider: str) -> dict[str, Any]:
+    """Return them as plain data, for labs of `provider`."""
     return {
         "fluxdrill": fluxdrill.version(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "simulated": ["pods and their node (kwok)", "volumes"],
+        "provider": provider,
+        "simulated": list(SIMULATED[provider]),
         "versions": {one.name: one.version for one in BINARIES},
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fluxdrill.model.capabilities import UNSEEN
 from fluxdrill.model.verdicts import Verdict, merge
 from fluxdrill.report.journal import Entry
 from fluxdrill.scenario.measure import cycles, falls, of_lab, recovery_path, span, spread
@@ -142,7 +143,7 @@ def own_note(band: Mapping[str, Any], note: Mapping[str, Any]) -> bool:
 
 def _uncertain(facts: Facts, records: Sequence[Record], entries: Sequence[Entry]) -> Iterable[str]:
     """Yield what this scenario does not certify, whatever its verdict."""
-    yield "Pods and their node are simulated: what a process in a pod would have done was not seen."
+    yield UNSEEN[facts.provider]
     yield "All was seen through the harness's own watch of the API server; no user's request was made."
     begin, end = span(records)
     for gap in _gaps(facts, entries, begin, end):

@@ -26,12 +26,16 @@ from fluxdrill.scenario.worlds import Worlds, missing, starter
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where scenarios come from and reports go: `source` and `path` replace the repository that scenarios name."""
+    """Where scenarios come from and reports go: `source` and `path` replace the repository that scenarios name.
+
+    `provider` makes the labs.
+    """
 
     places: Sequence[Path]
     reports: Path
     source: str = ""
     path: str = ""
+    provider: str = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,9 @@ class Done:
 def run_scenarios(plans: Sequence[Plan], where: Where, *, seed: int, progress: Progress, dry: bool = False) -> Done:
     """Run `plans` one after the other in labs made for them; raises what a lab raises that does not start."""
     count = f"{len(plans)} scenario{'' if len(plans) == 1 else 's'}"
-    folder = RunFolder(where.reports, "scenarios", title=f"{count}, seed {seed}", facts={"seed": seed, **run_facts()})
+    folder = RunFolder(
+        where.reports, "scenarios", title=f"{count}, seed {seed}", facts={"seed": seed, **run_facts(where.provider)}
+    )
     with folder:
         lines = _run(plans, where, folder, progress=progress, dry=dry)
     page = folder.finish(verdict=command.verdict(lines))
@@ -59,11 +65,11 @@ def run_campaign(scenarios: Iterable[Scenario], where: Where, *, seed: int, minu
     A scenario that this provider cannot run is left out of the draw and named. Raises UsageError where none is left.
     """
     known = list(scenarios)
-    left_out = sorted(one.id for one in known if missing(one))
-    plans = draws(seed, (one for one in known if not missing(one)))
+    left_out = sorted(one.id for one in known if missing(one, where.provider))
+    plans = draws(seed, (one for one in known if not missing(one, where.provider)))
     timed = until(plans, seconds=minutes * 60, now=time.monotonic)
     title = f"Campaign of {minutes:g} min, seed {seed}"
-    folder = RunFolder(where.reports, "campaign", title=title, facts={"seed": seed, **run_facts()})
+    folder = RunFolder(where.reports, "campaign", title=title, facts={"seed": seed, **run_facts(where.provider)})
     with folder:
         lines = _run(timed, where, folder, progress=progress)
         objective = tell_campaign(folder.journal, lines, seed=seed, left_out=left_out)
@@ -93,7 +99,7 @@ def run_soak(
 
     for number, ids in groupby(soak.left(known, list(by_id), times), key=itemgetter(0)):
         title = f"Soak, round {number} of {times}"
-        folder = RunFolder(where.reports, "soak", title=title, facts=run_facts())
+        folder = RunFolder(where.reports, "soak", title=title, facts=run_facts(where.provider))
         begun = time.monotonic()
         with folder:
             told = partial(note, number=number)
@@ -121,5 +127,5 @@ def _run(
         progress.note(line.text)
         told(line)
 
-    with Worlds(start, repositories, source=where.source, path=where.path) as worlds:
+    with Worlds(start, repositories, source=where.source, path=where.path, provider=where.provider) as worlds:
         return command.run_all(plans, worlds, journal, progress=progress, witness=witness(journal), told=tell, dry=dry)

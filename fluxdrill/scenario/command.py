@@ -79,7 +79,7 @@ def run_all(
     lines: list[Line] = []
     for one in plans:
         ended = None
-        if reason := missing(one.scenario):
+        if reason := missing(one.scenario, worlds.provider):
             journal.tell("not-run", scenario=one.scenario.id, title=one.scenario.title, seed=one.seed, why=reason)
         else:
             ended = run_scenario(worlds.get(one.scenario), one, journal, progress=progress, witness=witness, dry=dry)

@@ -63,6 +63,7 @@ class Facts:
     lab: str
     uncompared: tuple[str, ...] = ()
     """Objects whose fields were not compared with Git, each with the reason."""
+    provider: str = "embedded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Runner:
             faults=tuple(fault.text for fault in self.plan.faults),
             lab=self.world.lab.lab_id if self.world.lab is not None else "",
             uncompared=self._looking.uncompared,
+            provider=self.world.lab.spec.provider if self.world.lab is not None else "embedded",
         )
 
     def _run(self, step: Step) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
+from fluxdrill.cluster.embedded import ClusterOptions
 from fluxdrill.errors import UsageError
 from fluxdrill.faults.world import World
 from fluxdrill.flux.controllers import Pace
@@ -18,22 +18,10 @@ from fluxdrill.kube.wait import WaitTimeout
 from fluxdrill.lab.lab import Lab, LabSpec, Observer
 from fluxdrill.lab.profiles import pace_of as base_pace
 from fluxdrill.lab.serve import REPOSITORY, prepare, sync
-from fluxdrill.model.capabilities import Capability
+from fluxdrill.model.capabilities import OFFERED, Capability, lacking
 from fluxdrill.progress import Progress
 from fluxdrill.repository.profile import Profile
 from fluxdrill.scenario.schema import LabUse, Scenario
-
-HERE = frozenset(
-    {
-        Capability.STOP_CONTROLLER,
-        Capability.STOP_APISERVER,
-        Capability.STOP_ETCD,
-        Capability.SIMULATED_PODS,
-        Capability.CONTROLLER_FILES,
-        Capability.GIT_FAULTS,
-    }
-)
-"""What an embedded lab can do for a scenario."""
 
 UP = 180.0
 """Seconds that a repository may take to come up in a new lab."""
@@ -51,20 +39,23 @@ class Make:
     safe_etcd: bool
 
 
-def missing(scenario: Scenario) -> str:
-    """Return why this provider cannot run a scenario, and how it could be; "" where it can."""
-    lacking = sorted(scenario.needs - HERE)
-    return f"it needs {', '.join(lacking)}, which an embedded lab does not have" if lacking else ""
+def missing(scenario: Scenario, provider: str) -> str:
+    """Return why labs of a provider cannot run a scenario; "" where they can."""
+    wanting = sorted(lacking(scenario.needs, OFFERED[provider]))
+    return f"it needs {', '.join(wanting)}, which a lab of {provider} does not have" if wanting else ""
 
 
 class Worlds:
     """Hands out worlds one after the other; close it, it is a context manager.
 
     `start` starts a lab from a LabSpec with `prepare=`, as Lab.start does. `repositories` is where scenarios'
-    repositories lie by name. `source` and `path` replace what the scenarios name.
+    repositories lie by name. `source` and `path` replace what the scenarios name. `provider` makes the labs.
     """
 
-    def __init__(self, start: Start, repositories: Path, *, source: str = "", path: str = "") -> None:
+    def __init__(
+        self, start: Start, repositories: Path, *, source: str = "", path: str = "", provider: str = "embedded"
+    ) -> None:
+        self.provider = provider
         self._start, self._repositories = start, repositories
         self._source, self._path = source, path
         self._make: Make | None = None
@@ -106,7 +97,7 @@ class Worlds:
 
     def _begin(self, make: Make) -> World:
         profile = Profile(make.profile)
-        spec = LabSpec(pace=make.pace, cluster=EmbeddedOptions(safe_etcd=make.safe_etcd))
+        spec = LabSpec(provider=self.provider, pace=make.pace, cluster=ClusterOptions(safe_etcd=make.safe_etcd))
         copies: list[Any] = []
 
         def copy(root: Path) -> None:

@@ -37,13 +37,14 @@ class Wanted:
 
 
 class Outside:
-    """The refusing, recording proxy of one lab; a context manager. Listens on `port` of loopback (0: any)."""
+    """The refusing, recording proxy of one lab; a context manager. Listens on `port` of `host` (0: any)."""
 
-    def __init__(self, *, port: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, *, host: str = HOST, port: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._host = host
         self._clock = clock
         self._wanted: list[Wanted] = []
         self._lock = threading.Lock()
-        self._server = _Server((HOST, port), self)
+        self._server = _Server((host, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="outside", daemon=True)
 
     def __enter__(self) -> Self:
@@ -63,10 +64,10 @@ class Outside:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment for a program that must not reach outside; loopback stays reachable."""
-        address = f"{HOST}:{self._server.server_address[1]}"
+        """Environment for a program that must not reach outside; loopback and our own address stay reachable."""
+        address = f"{self._host}:{self._server.server_address[1]}"
         http, socks = f"http://{address}", f"socks5h://{address}"
-        local = "127.0.0.1,localhost,::1"
+        local = ",".join(dict.fromkeys(("127.0.0.1", "localhost", "::1", self._host)))
         values = {"HTTP_PROXY": http, "HTTPS_PROXY": http, "ALL_PROXY": socks, "NO_PROXY": local}
         return values | {name.lower(): value for name, value in values.items()}
 

@@ -52,9 +52,17 @@ class Registry(Server):
 
     title: ClassVar[str] = "registry"
 
-    def __init__(self, home: RegistryHome, *, user: str = "", password: str = "", clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        home: RegistryHome,
+        *,
+        user: str = "",
+        password: str = "",
+        clock: Clock = SYSTEM_CLOCK,
+        host: str = HOST,
+    ) -> None:
         self._backend = _Forward(home)
-        super().__init__(self._backend, user=user, password=password, clock=clock)
+        super().__init__(self._backend, user=user, password=password, clock=clock, host=host)
 
     @property
     def process(self) -> Supervised:
@@ -64,7 +72,7 @@ class Registry(Server):
     @property
     def address(self) -> str:
         """Host and port, as they stand in `oci://` addresses."""
-        return f"{HOST}:{self.port}"
+        return f"{self._host}:{self.port}"
 
     def push_chart(self, repository: str, version: str, archive: bytes) -> str:
         """Serve `archive`, good or bad, as `version` of a chart; return the digest of its manifest."""

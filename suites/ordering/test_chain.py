@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
+from fluxdrill.cluster.embedded import ClusterOptions
 from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.wait import condition, wait_for
@@ -59,7 +59,7 @@ class Brought:
 @pytest.fixture(scope="module")
 def chain(request: pytest.FixtureRequest) -> Iterator[Brought]:
     """Bring the chain up in a lab of its own that keeps an audit log."""
-    with start(request.config, LabSpec(cluster=EmbeddedOptions(audit=True))) as lab:
+    with start(request.config, LabSpec(cluster=ClusterOptions(audit=True))) as lab:
         fleet = Fleet(lab, *LINKS.values())
         fleet.bootstrap()
         fleet.wait_ready()

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
-from fluxdrill.cluster.supervised import State, Supervised
+from fluxdrill.cluster.embedded import ClusterOptions
+from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.supervised import State
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.predicates import Answer
 from fluxdrill.kube.wait import condition, wait_for
@@ -39,7 +40,7 @@ PAUSE = 10.0
 @pytest.fixture(scope="module")
 def disturbed(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Hand out a lab that keeps an audit log and may be disturbed."""
-    with start(request.config, LabSpec(cluster=EmbeddedOptions(audit=True))) as lab:
+    with start(request.config, LabSpec(cluster=ClusterOptions(audit=True))) as lab:
         yield lab
 
 
@@ -68,7 +69,7 @@ def is_midway(fleet: Fleet) -> bool:
     return "lastAppliedRevision" not in (last.get("status") or {})
 
 
-def killed(process: Supervised) -> None:
+def killed(process: Part) -> None:
     """Kill it and start it again."""
     process.kill()
     assert process.state is State.EXITED
@@ -76,11 +77,11 @@ def killed(process: Supervised) -> None:
     process.wait_ready(60)
 
 
-def restarted(process: Supervised) -> None:
+def restarted(process: Part) -> None:
     """Stop it in good order and start it again."""
-    before = process.pid
+    before = process.identity
     process.restart()
-    assert process.pid != before
+    assert process.identity != before
 
 
 def writes_of(fleet: Fleet) -> list[Write]:
@@ -126,7 +127,7 @@ def comes_up_in_order(fleet: Fleet, measured: Measured) -> None:
     ],
 )
 def test_a_controller_that_comes_back_in_the_middle_of_a_chain_goes_on_in_order(
-    midway: Fleet, measured: Measured, name: str, disturb: Callable[[Supervised], None]
+    midway: Fleet, measured: Measured, name: str, disturb: Callable[[Part], None]
 ) -> None:
     """Neither a crash nor a restart lets a dependent write early or leaves the chain behind."""
     assert is_midway(midway)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
+from fluxdrill.cluster.embedded import ClusterOptions
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.flux.kinds import HELM_RELEASE, RECONCILED
 from fluxdrill.kube.discovery import GroupKind
@@ -164,7 +164,7 @@ def started(request: pytest.FixtureRequest) -> Iterator[Started]:
     def before(root: Path) -> None:
         copies.append(prepare(source, into=root / REPOSITORY, path=path, profile=profile))
 
-    spec = LabSpec(sealed_secrets=True, cluster=EmbeddedOptions(audit=True))
+    spec = LabSpec(sealed_secrets=True, cluster=ClusterOptions(audit=True))
     with start(request.config, spec, prepare=before) as lab:
         settling = Settling()
         repository = sync(lab, copies[0])

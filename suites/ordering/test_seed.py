@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
+from fluxdrill.cluster.embedded import ClusterOptions
 from fluxdrill.cluster.supervised import State
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT
@@ -100,7 +100,7 @@ class Home:
 @pytest.fixture(scope="module")
 def home(request: pytest.FixtureRequest) -> Iterator[Home]:
     """Cold-start the reference homelab in a lab of its own."""
-    spec = LabSpec(sealed_secrets=True, cluster=EmbeddedOptions(audit=True))
+    spec = LabSpec(sealed_secrets=True, cluster=ClusterOptions(audit=True))
     with start(request.config, spec) as lab:
         lab.store.follow(CRDS)
         repository = serve(lab, str(homelab()), path=HOMELAB_PATH, profile=Profile.FAST)

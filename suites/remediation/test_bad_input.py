@@ -44,9 +44,9 @@ HELM_NAME_LIMIT = 53
 """Characters that Helm gives the name of a release."""
 
 
-def running(lab: Lab) -> dict[str, int]:
+def running(lab: Lab) -> dict[str, str]:
     """Return the id of each process of the lab that runs."""
-    return {name: one.pid for name, one in lab.processes.items() if one.state is State.RUNNING}
+    return {name: one.identity for name, one in lab.processes.items() if one.state is State.RUNNING}
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.supervised import State, Supervised
+from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.supervised import State
 from fluxdrill.flux.advice.case import State as AdvisedState
 from fluxdrill.flux.operations import reconcile, request
 from fluxdrill.kube.errors import NotFoundError
@@ -95,7 +96,7 @@ def make(broken: Lab) -> Iterator[MakeRelease]:
         comes_back(broken.flux["helm-controller"])
 
 
-def comes_back(controller: Supervised) -> None:
+def comes_back(controller: Part) -> None:
     """Have it run again, whatever was done to it."""
     if controller.state is State.PAUSED:
         controller.resume()
@@ -104,12 +105,12 @@ def comes_back(controller: Supervised) -> None:
         controller.wait_ready(60)
 
 
-def killed(controller: Supervised) -> None:
+def killed(controller: Part) -> None:
     """SIGKILL."""
     controller.kill()
 
 
-def stopped(controller: Supervised) -> None:
+def stopped(controller: Part) -> None:
     """SIGTERM, and it ends by itself."""
     controller.stop(STOP_DEADLINE)
     assert "proceeding to shutdown the manager" in controller.last_words(1), controller.last_words()
@@ -146,7 +147,7 @@ def ends(release: Release, work: Work) -> float:
 @pytest.fixture(scope="module", params=[killed, stopped], ids=["SIGKILL", "SIGTERM"])
 def interrupted(
     request: pytest.FixtureRequest, broken: Lab
-) -> Iterator[tuple[Callable[[Supervised], None], dict[str, Release]]]:
+) -> Iterator[tuple[Callable[[Part], None], dict[str, Release]]]:
     """Hand out a release for each work, interrupted in its midst by this signal; the controller is back."""
     signal = request.param
     controller = broken.flux["helm-controller"]
@@ -165,7 +166,7 @@ def interrupted(
     "with remediation the next failure is MissingRollbackTarget",
 )
 def test_an_action_cut_short_is_done_again_as_an_upgrade_without_a_way_back(
-    interrupted: tuple[Callable[[Supervised], None], dict[str, Release]], measured: Measured, name: str
+    interrupted: tuple[Callable[[Part], None], dict[str, Release]], measured: Measured, name: str
 ) -> None:
     """C-04, C-05, C-06: it ends Ready where its pods become so; else Stalled without a target, and the old pods serve."""
     _, releases = interrupted
@@ -174,7 +175,7 @@ def test_an_action_cut_short_is_done_again_as_an_upgrade_without_a_way_back(
 
 @pytest.mark.proves("flux.md C-06", "SIGTERM marks the release failed and burns no retry: the status never hears of it")
 def test_only_after_a_kill_is_a_release_unlocked(
-    interrupted: tuple[Callable[[Supervised], None], dict[str, Release]],
+    interrupted: tuple[Callable[[Part], None], dict[str, Release]],
 ) -> None:
     """After SIGKILL an event PendingRelease tells of each; after SIGTERM Helm itself had written "context canceled"."""
     signal, releases = interrupted
@@ -194,7 +195,7 @@ def test_only_after_a_kill_is_a_release_unlocked(
 @pytest.mark.parametrize("interrupted", [pytest.param(killed, id="SIGKILL")], indirect=True)
 @pytest.mark.proves("flux.md C-05", "reset alone ends Stalled again, MissingRollbackTarget; a good version is Ready")
 def test_without_a_rollback_target_a_reset_does_not_help_and_good_values_do(
-    interrupted: tuple[Callable[[Supervised], None], dict[str, Release]], measured: Measured
+    interrupted: tuple[Callable[[Part], None], dict[str, Release]], measured: Measured
 ) -> None:
     """Reset while its pods still fail: one upgrade more, stalled for the same reason. Good values: Ready."""
     release = interrupted[1]["upgrade-that-fails"]

@@ -124,9 +124,9 @@ def test_nothing_but_a_reason_un_stalls_a_release(lab: Lab, stalled: dict[str, R
     Both annotations are recorded as handled all the same.
     """
     controller = lab.flux["helm-controller"]
-    before = controller.pid
+    before = controller.identity
     controller.restart()
-    assert controller.pid != before
+    assert controller.identity != before
     for name, lever in IDLE.items():
         lever(stalled[name])
     stay_stalled(lab, [stalled[name] for name in IDLE])

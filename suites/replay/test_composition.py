@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
+from fluxdrill.cluster.embedded import ClusterOptions
 from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
@@ -46,7 +46,7 @@ Begin = Callable[[LabSpec], Lab]
 
 def spec() -> LabSpec:
     """Return a lab that keeps an audit log."""
-    return LabSpec(cluster=EmbeddedOptions(audit=True))
+    return LabSpec(cluster=ClusterOptions(audit=True))
 
 
 def replayed(replay: Replay) -> Evidence:

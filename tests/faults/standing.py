@@ -69,7 +69,7 @@ def identities(world: World) -> dict[str, Any]:
     mine = "kustomize.toolkit.fluxcd.io/name"  # others come and go by themselves
     objects = [one for kind in HOLDABLE for one in world.api.list(world.api.resource(*kind), label_selector=mine).items]
     return {
-        "pids": {name: process.pid for name, process in world.own_lab.processes.items()},
+        "pids": {name: process.identity for name, process in world.own_lab.processes.items()},
         "uids": sorted(one["metadata"]["uid"] for one in objects),
         "tip": commit_of(served, f"refs/heads/{served.branch}"),
     }

@@ -20,7 +20,7 @@ from fluxdrill.model.refs import ObjectRef
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 from tests.cluster.workloads import holds
 from tests.lab.fleet import Fleet
-from tests.processes import wait_until
+from tests.processes import process_of, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -144,10 +144,10 @@ def test_the_controllers_use_no_other_way_to_the_api_server(fleet_lab: tuple[Lab
     lab, _ = fleet_lab
     api_port = int(lab.cluster.server.rpartition(":")[2])
     for name in FLUX_CONTROLLERS:
-        told = Path(f"/proc/{lab.processes[name].pid}/environ").read_bytes().split(b"\0")
+        told = Path(f"/proc/{process_of(lab.processes[name]).pid}/environ").read_bytes().split(b"\0")
         assert f"KUBECONFIG={lab.folder}/kubeconfig/{name}".encode() in told
-        assert api_port not in remote_ports(lab.processes[name].pid)
-        assert int(lab.proxy.server(name).rpartition(":")[2]) in remote_ports(lab.processes[name].pid)
+        assert api_port not in remote_ports(process_of(lab.processes[name]).pid)
+        assert int(lab.proxy.server(name).rpartition(":")[2]) in remote_ports(process_of(lab.processes[name]).pid)
 
 
 def remote_ports(pid: int) -> set[int]:

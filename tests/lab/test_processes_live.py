@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxdrill.cluster.embedded import EmbeddedOptions
-from fluxdrill.cluster.supervised import State, Supervised
+from fluxdrill.cluster.embedded import ClusterOptions
+from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.supervised import State
 from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.operations import reconcile
 from fluxdrill.kube.errors import UnreachableError
@@ -17,6 +18,7 @@ from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.model.refs import ObjectRef
 from tests.cluster.workloads import holds, pod
 from tests.lab.fleet import Fleet, config_map_ref
+from tests.processes import process_of
 
 pytestmark = pytest.mark.live
 
@@ -45,7 +47,7 @@ def worn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Fleet]
         yield lab, fleet
 
 
-def state(process: Supervised) -> State:
+def state(process: Part) -> State:
     return process.state
 
 
@@ -74,7 +76,7 @@ def test_one_process_is_paused_killed_and_brought_back_while_the_others_go_on(
 ) -> None:
     lab, fleet = worn
     process = lab.processes[name]
-    others = {other: one.pid for other, one in lab.processes.items() if other != name}
+    others = {other: one.identity for other, one in lab.processes.items() if other != name}
     process.pause()
     assert state(process) is State.PAUSED
     process.resume()
@@ -82,7 +84,7 @@ def test_one_process_is_paused_killed_and_brought_back_while_the_others_go_on(
     process.kill()
     assert state(process) is State.EXITED
     assert {
-        other: lab.processes[other].pid for other in others if state(lab.processes[other]) is State.RUNNING
+        other: lab.processes[other].identity for other in others if state(lab.processes[other]) is State.RUNNING
     } == others
     process.start()
     process.wait_ready(60)
@@ -117,17 +119,17 @@ def test_without_the_controller_nothing_is_applied_so_the_proof_can_fail(worn: t
 def test_what_was_stored_is_there_after_etcd_and_the_api_server_were_killed(
     start_lab: Callable[[LabSpec], Lab],
 ) -> None:
-    lab = start_lab(LabSpec(flux=False, cluster=EmbeddedOptions(safe_etcd=True)))
+    lab = start_lab(LabSpec(flux=False, cluster=ClusterOptions(safe_etcd=True)))
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept", "namespace": "default"}}
     before = lab.api.create({**document, "data": {"value": "written just before the kill"}})
     lab.processes["etcd"].kill()
     lab.processes["kube-apiserver"].kill()
     with pytest.raises(UnreachableError):
         lab.api.get(config_map_ref("kept"))
-    lab.cluster.start_api()
+    lab.provider.start_api()
     after = lab.api.get(config_map_ref("kept"))
     assert (after["metadata"]["uid"], after["data"]) == (before["metadata"]["uid"], before["data"])
-    assert "--unsafe-no-fsync" not in lab.processes["etcd"].argv
+    assert "--unsafe-no-fsync" not in process_of(lab.processes["etcd"]).argv
     lab.api.patch(config_map_ref("kept"), {"data": {"value": "and it can be changed"}})
 
 

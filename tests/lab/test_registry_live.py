@@ -11,7 +11,7 @@ from fluxdrill.model.records import Intervention, Record
 from fluxdrill.sources.faults import ServerFault
 from fluxdrill.sources.registry import PROGRAM
 from fluxdrill.sources.standin import package
-from tests.processes import lives
+from tests.processes import lives, process_of
 
 pytestmark = pytest.mark.live
 
@@ -23,7 +23,7 @@ def test_a_lab_has_a_registry_once_it_is_asked_for_and_ends_with_it() -> None:
         assert PROGRAM not in lab.processes
         registry = lab.registry
         assert lab.registry is registry
-        process = lab.processes[PROGRAM]
+        process = process_of(lab.processes[PROGRAM])
         environment = psutil.Process(process.pid).environ()
         assert environment[LAB_VARIABLE] == str(lab.folder)
         assert environment["HTTP_PROXY"] == lab.outside.environment["HTTP_PROXY"]

@@ -25,6 +25,7 @@ from fluxdrill.repository.source import files
 from fluxdrill.sealedsecrets import controller
 from fluxdrill.sealedsecrets.keys import KEY_LABEL, SealingKey
 from fluxdrill.sealedsecrets.placeholders import PLACEHOLDER, digest_of_secret
+from tests.processes import process_of
 
 HOMELAB = str(Path(__file__).parents[2] / "homelab")
 ENTRY = "clusters/kyrion"
@@ -108,7 +109,7 @@ def test_the_sealed_secrets_controller_is_a_part_of_its_lab_as_any_other(homelab
     """Its own identity and address of the API server, the lab's only key, its mark, and nothing of it outside."""
     lab = homelab.lab
     assert lab.sealed_secrets is not None
-    process = lab.processes[controller.NAME]
+    process = process_of(lab.processes[controller.NAME])
     environment = psutil.Process(process.pid).environ()
     assert environment[LAB_VARIABLE] == str(lab.folder)
     assert lab.proxy.server(controller.NAME).endswith(f":{environment['KUBERNETES_SERVICE_PORT']}")

@@ -19,6 +19,7 @@ from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.progress import Silent
 from tests.lab.fleet import config_map_ref
+from tests.processes import process_of
 
 pytestmark = pytest.mark.live
 
@@ -27,7 +28,7 @@ MINE = config_map_ref("mine")
 
 def ports(lab: Lab) -> set[str]:
     """Return every loopback address in the command lines of a lab's processes."""
-    words = " ".join(word for process in lab.processes.values() for word in process.argv)
+    words = " ".join(word for process in lab.processes.values() for word in process_of(process).argv)
     return {part.split("/")[0].split(",")[0].split()[0] for part in words.split("127.0.0.1:")[1:]}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fluxdrill.lab.lab import LabSpec
-from fluxdrill.model.capabilities import Capability
-from fluxdrill.pytest_plugin.needs import OFFERED, provided, unmet
+from fluxdrill.model.capabilities import OFFERED, Capability
+from fluxdrill.pytest_plugin.needs import provided, unmet
 from fluxdrill.pytest_plugin.proves import complete
 
 pytest_plugins = ["pytester"]
@@ -43,8 +43,8 @@ def test_an_unmet_need_is_a_skip_that_says_how_to_meet_it_and_a_met_one_runs(sui
     result = suite.runpytest("-rs", "--strict-markers")
     result.assert_outcomes(passed=1, skipped=2)
     shown = result.stdout.str()
-    assert "needs pods: run with --lab-provider=kind (not built yet)" in shown
-    assert "needs node-exec, pods: run with --lab-provider=kind (not built yet)" in shown
+    assert "needs pods: run with --lab-provider=kind" in shown
+    assert "needs node-exec, pods: run with --lab-provider=kind" in shown
     assert "fluxdrill/pytest_plugin" not in shown, "the skip is told of our code and not of the test"
 
 
@@ -61,7 +61,7 @@ def test_where_no_skip_is_allowed_an_unmet_need_is_red(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     where = "FLUXDRILL_LAB_STRICT" if how == "environment" else how
     assert f"strict yes ({where})" in result.stdout.str()
-    assert "needs pods: run with --lab-provider=kind (not built yet) (--lab-strict=yes allows" in result.stdout.str()
+    assert "needs pods: run with --lab-provider=kind (--lab-strict=yes allows" in result.stdout.str()
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,23 @@ def test_a_capability_that_does_not_exist_is_refused_before_anything_runs(
     result = pytester.runpytest(*workers)
     shown = result.stdout.str() + result.stderr.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"needs {told}, which is no capability. Choose from: simulated-pods, pods," in shown
+    assert f"needs {told}, which is no capability. Choose from: simulated-pods, scripted-pods," in shown
     assert "it ran" not in shown
 
 
 def test_the_markers_are_explained(pytester: pytest.Pytester) -> None:
     shown = pytester.runpytest("--markers").stdout.str()
-    assert "@pytest.mark.needs(*capabilities): what the test needs of its lab (simulated-pods, pods," in shown
+    assert "@pytest.mark.needs(*capabilities): what the test needs of its lab (simulated-pods, scripted-pods," in shown
     assert "@pytest.mark.proves(fact, found): the test settles a fact" in shown
 
 
 def test_a_need_that_no_provider_meets_together_says_so() -> None:
-    needs = [Capability.PODS, Capability.STOP_ETCD]
-    assert unmet(needs, OFFERED["embedded"]) == "needs pods: run with --lab-provider=kind (not built yet)"
-    assert unmet(needs, frozenset()) == "needs pods, stop-etcd: no provider has it"
-    assert unmet([Capability.STOP_ETCD], frozenset()) == "needs stop-etcd: run with --lab-provider=embedded"
+    needs = [Capability.PODS, Capability.CONTROLLER_FILES]
+    assert unmet(needs, OFFERED["embedded"]) == "needs pods: run with --lab-provider=kind"
+    assert unmet(needs, frozenset()) == "needs pods, controller-files: no provider has it"
+    assert unmet([Capability.STOP_ETCD], frozenset()) == (
+        "needs stop-etcd: run with --lab-provider=embedded or run with --lab-provider=kind"
+    )
     assert unmet([], frozenset()) == ""
 
 

@@ -75,13 +75,13 @@ def test_what_was_ready_at_first_sight_and_what_never_was_have_no_time() -> None
 
 
 def test_the_slowest_of_all_workers_are_shown_and_no_more() -> None:
-    news = News([("lab-a", 8.04)])
-    news.take(News([("lab-b", 9.0)], [ready(f"b{number}", number, "lab-b") for number in range(10)]).plain())
+    news = News([("lab-a", 8.04, "embedded")])
+    news.take(News([("lab-b", 9.0, "kind")], [ready(f"b{number}", number, "lab-b") for number in range(10)]).plain())
     news.take(News([], [ready("a", 7.5)]).plain())
     shown = lines(news, [], [], "reports/x/index.html")
     assert shown[:4] == [
-        "lab lab-a was ready in 8.0 s (simulated pods, real controllers)",
-        "lab lab-b was ready in 9.0 s (simulated pods, real controllers)",
+        "lab lab-a was ready in 8.0 s (embedded; simulated: pods and their node (kwok), volumes)",
+        "lab lab-b was ready in 9.0 s (kind; simulated: what is in foreign images: stand-in containers)",
         "slowest to Ready:",
         "     9.0 s  b9 in lab-b, mostly DependencyNotReady",
     ]

@@ -1,0 +1,301 @@
+"""Programs in containers on a kind cluster's nodes, acted upon as if they were processes of this machine.
+
+A kubelet starts again whatever ends, so that what is stopped or killed is first taken out of its hands: a Deployment is
+scaled to nothing, a static pod's manifest is moved away. What is paused is paused by a signal: its kubelet may kill it when
+its liveness probe fails (by the distribution's probes after half a minute), which a process of this machine need not fear.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from fluxdrill.cluster.containers import last_line
+from fluxdrill.cluster.kind import KindCluster
+from fluxdrill.cluster.supervised import READY_INTERVAL, STOP_DEADLINE, Action, State
+from fluxdrill.errors import FluxdrillError, HarnessError
+from fluxdrill.kube.api import Api
+from fluxdrill.kube.errors import NotFoundError
+from fluxdrill.model.refs import ObjectRef
+
+END_DEADLINE = 60.0
+"""Seconds in which a kubelet must have ended what was killed."""
+MANIFESTS = "/etc/kubernetes/manifests"
+AWAY = "/etc/kubernetes/away"
+POLL = 0.2
+"""Seconds between two looks at a part of ours; each is a program run in a node."""
+_LINE = 300
+"""Bytes of a usual line of a log: the API server counts lines from the end, and bytes from the beginning only."""
+_CTR = ("ctr", "--namespace", "k8s.io")
+
+Task = tuple[str, str]
+"""A node, and the id of a container that runs on it."""
+
+
+class NodePart(ABC):
+    """A program that runs as the only container of its kind in a pod; `selector` is containerd's filter for it.
+
+    Every method raises HarnessError where the node does not do what it is told.
+    """
+
+    def __init__(self, name: str, cluster: KindCluster, selector: str) -> None:
+        self.name = name
+        self.listener: Callable[[str, Action], None] | None = None
+        self._cluster = cluster
+        self._selector = selector
+        self._last = ""
+        self._paused = False
+
+    @property
+    def state(self) -> State:
+        """The state now; a program between two runs counts as ended."""
+        if not self._tasks():
+            return State.EXITED if self._last else State.NOT_STARTED
+        return State.PAUSED if self._paused else State.RUNNING
+
+    @property
+    def identity(self) -> str:
+        """The id of the container that runs it, or ran it last."""
+        tasks = self._tasks()
+        if not tasks and not self._last:
+            raise HarnessError(f"{self.name} was not started.")
+        return self._last
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the kernel says that all of its threads are stopped."""
+        states = [self._on(node, "ps", "-o", "state=", "-p", pid) for node, pid in self._processes()]
+        return bool(states) and all(one.strip().startswith("T") for one in states)
+
+    def start(self) -> None:
+        """Give it back to its kubelet, which starts it."""
+        if self._tasks():
+            raise HarnessError(f"{self.name} runs already.", hint="Stop it first.")
+        self._paused = False
+        self._bring_back()
+        self._tell(Action.STARTED)
+
+    def wait_ready(self, deadline: float) -> None:
+        """Wait until it is ready; raises HarnessError with its last words if `deadline` seconds pass."""
+        end = time.monotonic() + deadline
+        while not self._is_ready():
+            if time.monotonic() > end:
+                raise HarnessError(f"{self.name} was not ready after {deadline:g} s: {self.last_words()}")
+            time.sleep(POLL)
+        self._tell(Action.READY)
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._signal("SIGSTOP")
+        self._paused = True
+        self._tell(Action.PAUSED)
+
+    def resume(self) -> None:
+        """SIGCONT after a pause."""
+        self._signal("SIGCONT")
+        self._paused = False
+        self._tell(Action.RESUMED)
+
+    def kill(self) -> None:
+        """SIGKILL without a moment to finish anything, and wait for the end; fine if it is gone."""
+        tasks = self._tasks()
+        if tasks:
+            self._tell(Action.KILLED)
+            with suppress(HarnessError):  # it may end by itself at this moment
+                self._signal("SIGSTOP")  # so that it never sees the SIGTERM by which a kubelet ends a pod
+        self._paused = False
+        self._take_away()
+        self._end("SIGKILL", END_DEADLINE)
+
+    def stop(self, deadline: float = STOP_DEADLINE) -> None:
+        """Have its kubelet end it, and SIGKILL it after `deadline` seconds; a paused one is resumed so that it can stop."""
+        if self._paused:
+            self.resume()
+        if self._tasks():
+            self._tell(Action.STOPPED)
+        self._take_away()
+        if not self._gone_within(deadline):
+            self._end("SIGKILL", END_DEADLINE)
+
+    def restart(self, *, ready_within: float = 60.0) -> None:
+        """Stop, start and wait until ready."""
+        self.stop()
+        self.start()
+        self.wait_ready(ready_within)
+
+    def last_words(self, lines: int = 3) -> str:
+        """Return the last lines of its log, for error messages."""
+        return " / ".join(line[:400] for line in self.tail(16384)[-lines:]) or "(it said nothing)"
+
+    def tail(self, size: int = 1 << 20) -> list[str]:
+        """Return the lines in the last `size` bytes of its log as the kubelet keeps it; empty where it cannot be read."""
+        try:
+            return self._log(size).strip().splitlines()
+        except FluxdrillError:
+            return []
+
+    def memory(self) -> int:
+        """Return 0: what a pod takes is measured on the node."""
+        return 0
+
+    @abstractmethod
+    def _take_away(self) -> None:
+        """Have the kubelet end it and not start it again."""
+
+    @abstractmethod
+    def _bring_back(self) -> None:
+        """Have the kubelet start it."""
+
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Whether the newest run of it serves."""
+
+    @abstractmethod
+    def _log(self, size: int) -> str:
+        """Return the end of its log."""
+
+    def _tell(self, action: Action) -> None:
+        if self.listener is not None:
+            self.listener(self.name, action)
+
+    def _tasks(self) -> list[Task]:
+        """Return where it runs now."""
+        found = [(node, container) for node, container, _ in self._running()]
+        if found:
+            self._last = found[-1][1]
+        return found
+
+    def _processes(self) -> Iterator[tuple[str, str]]:
+        yield from ((node, pid) for node, _, pid in self._running())
+
+    def _running(self) -> Iterator[tuple[str, str, str]]:
+        """Yield node, container and process id of every running task of it."""
+        for node, state in self._cluster.nodes().items():
+            if state != "running":
+                continue
+            ours = set(self._on(node, *_CTR, "containers", "list", "--quiet", self._selector).split())
+            lines = self._on(node, *_CTR, "tasks", "list").splitlines()[1:] if ours else []
+            for container, pid, status in (line.split()[:3] for line in lines):
+                if container in ours and status == "RUNNING":
+                    yield node, container, pid
+
+    def _signal(self, signal: str) -> None:
+        tasks = self._tasks()
+        if not tasks:
+            raise HarnessError(f"{self.name} does not run: it cannot get {signal}.")
+        for node, container in tasks:
+            self._on(node, *_CTR, "tasks", "kill", "--signal", signal, container)
+
+    def _end(self, signal: str, deadline: float) -> None:
+        """Send a signal to every run of it until there is none: its kubelet may just have started another."""
+        end = time.monotonic() + deadline
+        while self._tasks():
+            if time.monotonic() > end:
+                raise HarnessError(f"{self.name} does not end.", hint="Look at its kubelet's log on the node.")
+            with suppress(HarnessError):
+                self._signal(signal)
+            time.sleep(READY_INTERVAL)
+
+    def _gone_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while self._tasks():
+            if time.monotonic() > end:
+                return False
+            time.sleep(POLL)
+        return True
+
+    def _on(self, node: str, *argv: str) -> str:
+        done = self._cluster.node_exec(node, *argv)
+        if done.returncode:
+            raise HarnessError(f"{' '.join(argv[:5])} failed on {node}: {last_line(done.stderr)}")
+        return done.text
+
+
+class DeploymentPart(NodePart):
+    """The container of a Deployment's only pod; `api` reaches the cluster."""
+
+    def __init__(self, api: Api, ref: ObjectRef, cluster: KindCluster) -> None:
+        pod = f'labels."io.kubernetes.pod.namespace"=={ref.namespace},labels."io.kubernetes.pod.name"~=^{ref.name}-[a-z0-9]+-[a-z0-9]+$'
+        super().__init__(ref.name, cluster, f'{pod},labels."io.cri-containerd.kind"==container')
+        self._api = api
+        self._ref = ref
+
+    def _take_away(self) -> None:
+        self._scale(0)
+
+    def _bring_back(self) -> None:
+        self._scale(1)
+
+    def _scale(self, replicas: int) -> None:
+        self._api.patch(self._ref, {"spec": {"replicas": replicas}}, field_manager="fluxdrill-lab")
+
+    def _is_ready(self) -> bool:
+        try:
+            found = self._api.get(self._ref)
+        except FluxdrillError:  # the API server may be what is away
+            return False
+        status = found.get("status", {})
+        seen = status.get("observedGeneration") == found["metadata"]["generation"]
+        return bool(seen and status.get("readyReplicas") == status.get("replicas") == found["spec"]["replicas"] == 1)
+
+    def _log(self, size: int) -> str:
+        pods = self._api.list(self._api.resource("", "Pod"), namespace=self._ref.namespace).items
+        own = [one for one in pods if one["metadata"]["name"].startswith(f"{self._ref.name}-")]
+        newest = (
+            max((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in own) if own else ("", "")
+        )
+        return pod_log(self._api, self._ref.namespace, newest[1], size)
+
+
+class StaticPart(NodePart):
+    """A part of the control plane: a static pod on the control plane node; `api` reaches the cluster."""
+
+    def __init__(self, api: Api, name: str, cluster: KindCluster) -> None:
+        super().__init__(
+            name,
+            cluster,
+            f'labels."io.kubernetes.pod.namespace"==kube-system,labels."io.kubernetes.container.name"=={name},'
+            'labels."io.cri-containerd.kind"==container',
+        )
+        self._api = api
+        self._pod = ObjectRef("", "Pod", "kube-system", f"{name}-{cluster.control_plane}")
+
+    def _take_away(self) -> None:
+        node = self._cluster.control_plane
+        self._on(node, "mkdir", "-p", AWAY)
+        self._cluster.node_exec(node, "mv", self._file(MANIFESTS), AWAY)  # it may be away
+
+    def _bring_back(self) -> None:
+        self._on(self._cluster.control_plane, "mv", self._file(AWAY), MANIFESTS)
+
+    def _file(self, folder: str) -> str:
+        return f"{folder}/{self.name}.yaml"
+
+    def _is_ready(self) -> bool:
+        """Ask the API server, and unless it is about that itself or etcd, what the kubelet says of this very container."""
+        running = {container for _, container in self._tasks()}
+        if not running or not self._api.livez(deadline=2.0):
+            return False
+        try:
+            self._api.request("GET", "/readyz", accept="text/plain", deadline=2.0)
+            found = self._api.get(self._pod)
+        except FluxdrillError:
+            return False
+        if self.name in ("etcd", "kube-apiserver"):  # the kubelet would say so ten seconds later
+            return True
+        ready = [one for one in found.get("status", {}).get("containerStatuses", ()) if one.get("ready")]
+        return any(one["containerID"].removeprefix("containerd://") in running for one in ready)
+
+    def _log(self, size: int) -> str:
+        return pod_log(self._api, self._pod.namespace, self._pod.name, size)
+
+
+def pod_log(api: Api, namespace: str, name: str, size: int) -> str:
+    """Return about the last `size` bytes of a pod's log; "" where there is no such pod."""
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+    try:
+        return str(api.request("GET", path, query={"tailLines": str(size // _LINE + 1)}, accept="*/*")) if name else ""
+    except NotFoundError:
+        return ""

@@ -1,0 +1,149 @@
+"""The kind provider: real nodes, real pods, Flux in the cluster; images are ours, and nothing leads outside.
+
+What a foreign image would do is done by the stand-in's, as annotations say (see `fluxdrill.cluster.standins`).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import yaml
+
+from fluxdrill.cluster import audit, standins
+from fluxdrill.cluster.apiproxy import ApiProxy
+from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
+from fluxdrill.cluster.kind import KindCluster, KindOptions
+from fluxdrill.cluster.node_parts import DeploymentPart, StaticPart
+from fluxdrill.cluster.part import Part
+from fluxdrill.errors import HarnessError
+from fluxdrill.flux.controllers import READY_DEADLINE
+from fluxdrill.flux.inside import DEPLOYMENTS, InsideOptions, deploy
+from fluxdrill.kube.api import Api
+from fluxdrill.kube.watch import Store
+from fluxdrill.lab.providers import Home
+from fluxdrill.sources.outside import Outside
+from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
+
+STANDIN = "standin"
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+class NodesCluster:
+    """A kind cluster as tests and faults see it."""
+
+    def __init__(self, cluster: KindCluster, folder: Path) -> None:
+        self.kind = cluster
+        self._folder = folder
+        self.processes: dict[str, Part] = {}
+
+    @property
+    def audit_log(self) -> Path:
+        """Where the API server writes its audit log, if it is asked to."""
+        return self._folder / "audit" / audit.LOG
+
+    @cached_property
+    def server(self) -> str:
+        """The API server's address on this machine, as a URL."""
+        return str(self._entry["server"])
+
+    @cached_property
+    def authority(self) -> Path:
+        """The CA certificate that clients of the API server trust."""
+        path = self._folder / "pki" / "ca.crt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(base64.b64decode(self._entry["certificate-authority-data"]))
+        return path
+
+    @property
+    def _entry(self) -> dict[str, str]:
+        config = yaml.safe_load(self.kind.kubeconfig.read_text(encoding="utf-8"))
+        return dict(config["clusters"][0]["cluster"])
+
+
+class Kind:
+    """See `fluxdrill.lab.providers.Provider`."""
+
+    programs: ClassVar[tuple[str, ...]] = ("kind", "kustomize", "toxiproxy-server")
+
+    host: str
+    outside: Outside
+    proxy: ApiProxy
+
+    def __init__(self, home: Home, stack: ExitStack) -> None:
+        self._home = home
+        self._stack = stack
+        self._images = ensure_archives(map(find, (*FLUX_CONTROLLERS, STANDIN)), progress=home.progress)
+        self._cluster: NodesCluster | None = None
+        self._flux: dict[str, Part] = {}
+
+    @property
+    def cluster(self) -> NodesCluster:
+        """The cluster; raises HarnessError before there is one."""
+        if self._cluster is None:
+            raise HarnessError("This lab has no cluster yet.")
+        return self._cluster
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's kubeconfig."""
+        return self.cluster.kind.kubeconfig
+
+    @property
+    def flux(self) -> Mapping[str, Part]:
+        """Flux's controllers by name."""
+        return self._flux
+
+    def start_api(self) -> None:
+        """Make the cluster, with its node's images, and what the lab has at its gateway."""
+        home = self._home
+        folder = home.folder / "audit"
+        if home.options.audit:
+            folder.mkdir()
+        options = KindOptions(audit=folder if home.options.audit else None)
+        kind = KindCluster.create(home.lease, options, progress=home.progress)
+        self._cluster = NodesCluster(kind, home.folder)
+        self.host = kind.gateway
+        self.outside = self._stack.enter_context(Outside(host=self.host))
+        self.proxy = ApiProxy(
+            home.clients,
+            upstream=self._cluster.server.removeprefix("https://"),
+            folder=home.folder,
+            lab_id=home.lab_id,
+            tools=home.tools,
+            ports=home.ports,
+            host=self.host,
+        )
+        self.proxy.process.start()
+        for archive in self._images.values():
+            home.progress.update(f"loading {archive.reference}")
+            kind.load_image(archive)
+
+    def start_cluster(self, api: Api) -> None:
+        """Have foreign images replaced as their pods are made, from now on."""
+        self.cluster.processes = {name: StaticPart(api, name, self.cluster.kind) for name in CONTROL_PLANE}
+        for policy in standins.policies(find(STANDIN).reference, [one.reference for one in IMAGES]):
+            api.apply(policy)
+
+    def start_flux(self, api: Api, store: Store) -> None:
+        """Make the controllers' Deployments and wait until each is Available."""
+        self.proxy.process.wait_ready(READY_DEADLINE)
+        servers = {name: self.proxy.server(name) for name in FLUX_CONTROLLERS}
+        options = InsideOptions(
+            pace=self._home.pace, reachable=(self.host,), proxy=self.outside.environment, servers=servers
+        )
+        deploy(api, store, self._home.tools, options)
+        self._flux = {ref.name: DeploymentPart(api, ref, self.cluster.kind) for ref in DEPLOYMENTS}
+
+    def wait_cluster(self) -> None:
+        """Nothing is left to wait for: the cluster was whole when its API served."""
+
+    def close(self) -> None:
+        """Remove the cluster and end the proxy."""
+        if self._cluster is not None:
+            self.proxy.process.kill()
+            self._cluster.kind.delete()
