@@ -51,3 +51,22 @@ def report_verify(run: RunPath = LATEST) -> None:
     problems = verify(run)
     typer.echo("\n".join(problems) or "Journal and verdict are as the run left them.")
     raise typer.Exit(ExitCode.FAILED if problems else ExitCode.PASS)
+
+
+@report.command("compare")
+def report_compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs below reports/, two or more.")],
+    reports: Annotated[Path, typer.Option(help="Folder for the report of the comparison.")] = Path("reports"),
+) -> None:
+    """Lay runs of the same suites on several providers side by side; exit code 1 where a test failed on one only."""
+    from fluxdrill.report import compare  # noqa: PLC0415 - see above
+    from fluxdrill.report.folder import RunFolder  # noqa: PLC0415 - see above
+
+    known = compare.named(map(compare.read_run, runs))
+    text, code = "\n".join(compare.lines(known)), compare.exit_code(known)
+    title = f"{' and '.join(one.name for one in known)} compared"
+    with RunFolder(reports, "compare", title=title, facts={"runs": ", ".join(one.name for one in runs)}) as folder:
+        folder.journal.tell("text", title=title, text=text)
+    page = folder.finish(verdict="deviated" if code else "pass")
+    typer.echo(f"{text}\n\nReport: {page}")
+    raise typer.Exit(code)

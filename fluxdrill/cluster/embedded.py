@@ -30,11 +30,15 @@ class ClusterOptions:
     """How a lab's cluster is made.
 
     `audit` has the API server write an audit log. `safe_etcd` makes etcd write through to the disk, for crash tests of
-    etcd: an embedded one does not otherwise, that of real nodes always does.
+    etcd: an embedded one does not otherwise, that of real nodes always does. Real nodes only: `workers` beside the
+    control plane's node, which then takes no pods but its own; `disk` MiB for what the kubelets of workers hold
+    (0: what this machine has), of which they keep a fifth free by evicting pods.
     """
 
     audit: bool = False
     safe_etcd: bool = False
+    workers: int = 0
+    disk: int = 0
 
 
 class EmbeddedCluster:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 
@@ -20,14 +20,18 @@ from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
 from fluxdrill.cluster.kind import KindCluster, KindOptions
 from fluxdrill.cluster.node_parts import DeploymentPart, StaticPart
 from fluxdrill.cluster.part import Part
-from fluxdrill.errors import HarnessError
+from fluxdrill.errors import HarnessError, RefusedError
 from fluxdrill.flux.controllers import READY_DEADLINE
 from fluxdrill.flux.inside import DEPLOYMENTS, InsideOptions, deploy
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab.providers import Home
+from fluxdrill.process import run
 from fluxdrill.sources.outside import Outside
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
+
+if TYPE_CHECKING:
+    from fluxdrill.lab.lab import Lab
 
 STANDIN = "standin"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -101,11 +105,7 @@ class Kind:
     def start_api(self) -> None:
         """Make the cluster, with its node's images, and what the lab has at its gateway."""
         home = self._home
-        folder = home.folder / "audit"
-        if home.options.audit:
-            folder.mkdir()
-        options = KindOptions(audit=folder if home.options.audit else None)
-        kind = KindCluster.create(home.lease, options, progress=home.progress)
+        kind = KindCluster.create(home.lease, self._options(), progress=home.progress)
         self._cluster = NodesCluster(kind, home.folder)
         self.host = kind.gateway
         self.outside = self._stack.enter_context(Outside(host=self.host))
@@ -122,6 +122,20 @@ class Kind:
         for archive in self._images.values():
             home.progress.update(f"loading {archive.reference}")
             kind.load_image(archive)
+
+    def _options(self) -> KindOptions:
+        wanted, folder = self._home.options, self._home.folder
+        audited, disk = folder / "audit", folder / "disk"
+        if wanted.audit:
+            audited.mkdir()
+        if wanted.disk:
+            disk.mkdir()  # it is unmounted with the lab's folder
+            words = ["mount", "-t", "tmpfs", "-o", f"size={wanted.disk}m,mode=0700", "fluxdrill", str(disk)]
+            if (done := run(words, deadline=10)).returncode:
+                raise HarnessError(f"No disk of {wanted.disk} MiB for workers: {done.stderr.strip()}")
+        return KindOptions(
+            workers=wanted.workers, audit=audited if wanted.audit else None, disk=disk if wanted.disk else None
+        )
 
     def start_cluster(self, api: Api) -> None:
         """Have foreign images replaced as their pods are made, from now on."""
@@ -147,3 +161,12 @@ class Kind:
         if self._cluster is not None:
             self.proxy.process.kill()
             self._cluster.kind.delete()
+
+
+def nodes_of(lab: Lab) -> KindCluster:
+    """Return the cluster of a lab that has real nodes; raises RefusedError for any other."""
+    if not isinstance(lab.provider, Kind):
+        raise RefusedError(
+            f"A lab of {lab.spec.provider} has no nodes that can be broken.", hint="Run with --lab-provider=kind."
+        )
+    return lab.provider.cluster.kind
