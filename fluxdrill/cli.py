@@ -162,14 +162,20 @@ def reap() -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Check this machine: each line says what is found and what to do about it."""
-    from fluxdrill.lab.doctor import examine
+def doctor(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings as data to this file.")] = None,
+) -> None:
+    """Check this machine: each line is ok, warn or fail and says what to do; only what no lab can do without fails."""
+    _require_place(json_file)
+    from fluxdrill.doctor.examine import as_data, examine
+    from fluxdrill.doctor.finding import Level
 
     findings = examine()
     for finding in findings:
-        out.print(f"{'ok  ' if finding.ok else 'FIX ' if finding.required else 'note'}  {finding.text}")
-    if not all(finding.ok or not finding.required for finding in findings):
+        out.print(finding.line)
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_data(findings), indent=1) + "\n", encoding="utf-8")
+    if any(finding.level is Level.FAIL for finding in findings):
         raise typer.Exit(ExitCode.FAILED)
 
 

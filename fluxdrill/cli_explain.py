@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,25 +39,17 @@ def explain_release(
     from fluxdrill.flux.advice.case import Retries, text
     from fluxdrill.flux.advice.collect import explain as explain_live
     from fluxdrill.flux.kinds import HELM_RELEASE
-    from fluxdrill.kube.api import Api
+    from fluxdrill.lab.existing import Existing, kubeconfig_of
     from fluxdrill.model.refs import ObjectRef
 
     namespace, slash, own = name.partition("/")
     if not (namespace and slash and own) or "/" in own:
         raise UsageError(f"{name!r} names no HelmRelease.", hint="Write NAMESPACE/NAME.")
-    with Api.connect(kubeconfig or _default(), context=context) as api:
-        chain = explain_live(api, ObjectRef(HELM_RELEASE.group, HELM_RELEASE.kind, namespace, own))
+    with Existing.open(kubeconfig_of(str(kubeconfig or "")), context=context, environment={}) as cluster:
+        chain = explain_live(cluster.api, ObjectRef(HELM_RELEASE.group, HELM_RELEASE.kind, namespace, own))
     out.print(json.dumps([_plain(one) for one in chain], indent=2) if as_json else text(chain))
     if chain[0].retries is not Retries.NOTHING_TO_DO:
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _default() -> Path:
-    named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
-    path = Path(named) if named else Path.home() / ".kube" / "config"
-    if not path.is_file():
-        raise UsageError("No kubeconfig was found.", hint="Name one with --kubeconfig.")
-    return path
 
 
 def _plain(advice: Advice) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What labs have in a container engine: the docker client with deadlines, and clusters marked with their owner.
 
-A cluster's containers carry its name as kind labels them; its network, made before and removed after them, has the same
+A cluster's containers carry its name as kind or k3d labels them; its network, made before and removed after them, has the same
 name and carries the lab's folder, the owner's process and an expiry. That is how a reaper finds all of it.
 """
 
@@ -23,12 +23,14 @@ OWNER_LABEL = "fluxdrill.owner"
 STARTED_LABEL = "fluxdrill.owner-started"
 EXPIRES_LABEL = "fluxdrill.expires"
 KIND_LABEL = "io.x-k8s.kind.cluster"
+K3D_LABEL = "k3d.cluster"
 ADDRESS_FILE = "engine"
 """The file in a lab's folder that names the engine of its clusters."""
 QUICK = 20.0
 REMOVE_DEADLINE = 60.0
 _MOST = 100
 _GONE = re.compile(r"No such (container|network)|not found|already in progress", re.IGNORECASE)
+_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _DEAD = ("Cannot connect to the Docker daemon", "error during connect")
 
 
@@ -67,7 +69,7 @@ class Docker:
         """Return what `docker WORDS` printed; raises HarnessError, which starts with `what`, where it fails."""
         done = self.run(*words, deadline=deadline)
         if done.returncode:
-            raise HarnessError(f"{what}: {last_line(done.stderr)}")
+            raise failure(what, done.stderr)
         return done.text.strip()
 
     def answers(self) -> bool:
@@ -97,6 +99,16 @@ class Owned:
 def is_dead(text: str) -> bool:
     """Whether docker says that it cannot talk to its engine."""
     return any(sign in text for sign in _DEAD)
+
+
+def failure(what: str, text: str, *, reason: str = "") -> HarnessError:
+    """Return the error for what docker or kind said in `text`: a full disk with its remedy, else `reason` or its last line."""
+    if match := _FULL.search(text):
+        return HarnessError(
+            f"{what}: the engine's disk is full ({match[0]}).",
+            hint="Free some of it: `fluxdrill doctor` names the folder and says how much is needed.",
+        )
+    return HarnessError(f"{what}: {reason or last_line(text)}")
 
 
 def last_line(text: str) -> str:
@@ -145,10 +157,11 @@ def _owned(network: Mapping[str, object]) -> Owned:
 
 def nodes(docker: Docker, cluster: str) -> dict[str, str]:
     """Return the containers of a cluster by name, with their state as docker says it ("running", "paused", ...)."""
-    words = ("ps", "--all", "--filter", f"label={KIND_LABEL}={cluster}", "--format", "{{.Names}} {{.State}}")
-    listed = docker.must(*words, what=f"The nodes of {cluster} cannot be listed")
-    found = (line.partition(" ") for line in listed.splitlines())
-    return {name: state for name, _, state in sorted(found)}
+    # both labels are looked at in one answer: filters by them would have to hold at once
+    line = f'{{{{.Names}}}}\t{{{{.State}}}}\t{{{{.Label "{KIND_LABEL}"}}}}\t{{{{.Label "{K3D_LABEL}"}}}}'
+    listed = docker.must("ps", "--all", "--format", line, what=f"The nodes of {cluster} cannot be listed")
+    found = (one.split("\t") for one in listed.splitlines())
+    return {name: state for name, state, *marks in sorted(found) if cluster in marks}
 
 
 def gateway(docker: Docker, cluster: str) -> str:
@@ -181,10 +194,19 @@ def remove(docker: Docker, cluster: str) -> int:
         if done.returncode and not _GONE.search(done.stderr):  # another reaper may be at it
             raise HarnessError(f"{what}: {last_line(done.stderr)}")
         removed += len(found)
+    _remove_volumes(docker, cluster)
     done = docker.run("network", "rm", cluster)
     if done.returncode and not _GONE.search(done.stderr):
         raise HarnessError(f"The network of {cluster} cannot be removed: {last_line(done.stderr)}")
     return removed
+
+
+def _remove_volumes(docker: Docker, cluster: str) -> None:
+    """Remove the volume that k3d makes for a cluster; those of its containers have gone with them."""
+    what = f"The volumes of {cluster} cannot be removed"
+    listed = docker.must("volume", "ls", "--quiet", "--filter", f"label={K3D_LABEL}={cluster}", what=what).split()
+    if listed:
+        docker.must("volume", "rm", "--force", *listed, what=what)
 
 
 def remove_of_lab(folder: Path) -> int:

@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from fluxdrill.cluster import clamp
+from fluxdrill.cluster.containers import failure
 from fluxdrill.cluster.leases import mounts_below, runtime_root
 from fluxdrill.cluster.supervised import READY_INTERVAL
 from fluxdrill.errors import HarnessError, UsageError
@@ -37,6 +38,8 @@ CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UP_DEADLINE = 60.0
 DOWN_DEADLINE = 30.0
 _LACKING = 24  # CAP_SYS_RESOURCE
+PROGRAMS = ("dockerd", "containerd", "runc", "docker-proxy", "docker", "ip")
+"""What a private engine is made of; all of it has to be on CLEAN_PATH."""
 _INSTALL = "Install the engine's package (on Debian: docker.io), or start an engine of your own."
 
 
@@ -137,7 +140,7 @@ def _program(name: str) -> str:
 
 
 def _require() -> None:
-    for name in ("dockerd", "containerd", "runc", "docker-proxy", "docker", "ip"):
+    for name in PROGRAMS:
         _program(name)
     if os.geteuid() != 0:
         raise UsageError("Only root can start a container engine.", hint="Run it as root, or use the host's engine.")
@@ -245,10 +248,10 @@ def _await(place: Place, pid: int) -> str:
         if version := _answers(place.socket):
             return version
         time.sleep(READY_INTERVAL)
-    last = " / ".join(place.log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
-    raise HarnessError(
-        f"The engine did not come up: {last or 'it said nothing'}", hint="`fluxdrill doctor` says what is missing."
-    )
+    said = place.log.read_text(encoding="utf-8", errors="replace")
+    last = " / ".join(said.splitlines()[-3:]) or "it said nothing"
+    error = failure("The engine did not come up", said, reason=last)
+    raise HarnessError(error.problem, hint=error.hint or "`fluxdrill doctor` says what is missing.")
 
 
 def _end_containers(place: Place) -> None:

@@ -123,7 +123,7 @@ class KindCluster(NodesInDocker):
 
     def _kind(self, *words: str, deadline: float, stdin: bytes | None = None) -> Completed:
         own = {"KIND_EXPERIMENTAL_PROVIDER": "docker", "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
-        return self._drive(*words, deadline=deadline, reason=_reason, env=own, stdin=stdin)
+        return self._drive(*words, what=words[0], deadline=deadline, reason=_reason, env=own, stdin=stdin)
 
 
 def _provide(docker: Docker, image: str, progress: Progress) -> str:

@@ -148,11 +148,15 @@ def clusters() -> list[tuple[Docker, Owned]]:
     return [(one, cluster) for one, cluster in found if Path(cluster.folder).parent == labs_folder()]
 
 
-def _reap_clusters() -> list[Reaped]:
-    """Remove the clusters whose lab is gone, or whose time is over."""
+def stray_clusters() -> list[tuple[Docker, Owned]]:
+    """Return the clusters whose lab is gone, or whose time is over."""
     found = clusters()
     alive = {lease.folder for lease in leases() if lease.alive}
-    stray = [(one, cluster) for one, cluster in found if cluster.expired or cluster.folder not in alive]
+    return [(one, cluster) for one, cluster in found if cluster.expired or cluster.folder not in alive]
+
+
+def _reap_clusters() -> list[Reaped]:
+    stray = stray_clusters()
     for one, cluster in stray:
         containers.remove(one, cluster.cluster)
     return [Reaped(cluster.cluster, processes=0, folder=False, clusters=1) for _, cluster in stray]

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fluxdrill.errors import RefusedError
-from fluxdrill.flux import NAMESPACE
 from fluxdrill.kube.api import Api
-from fluxdrill.kube.errors import NotFoundError
 from fluxdrill.kube.watch import Store
-from fluxdrill.lab.lab import MARKER, Lab
+from fluxdrill.lab.lab import Lab
 from fluxdrill.lab.serve import Repository
-from fluxdrill.model.refs import ObjectRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +39,3 @@ class World:
                 hint="Run the scenario without --kubeconfig: it then gets a lab of its own.",
             )
         return self.repository
-
-
-def require_marker(api: Api) -> str:
-    """Return the id of the lab that a cluster is; raises RefusedError where it is not one of ours.
-
-    Everything destructive asks this first.
-    """
-    try:
-        namespace = api.get(ObjectRef("", "Namespace", "", NAMESPACE))
-    except NotFoundError:
-        namespace = {}
-    lab = str(((namespace.get("metadata") or {}).get("labels") or {}).get(MARKER, ""))
-    if not lab:
-        raise RefusedError(
-            f"The cluster at {api.server} does not carry the label {MARKER}: it is not a lab of fluxdrill.",
-            hint="Scenarios break things, so they run only in labs: leave --kubeconfig out.",
-        )
-    return lab

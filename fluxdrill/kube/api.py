@@ -19,7 +19,7 @@ from fluxdrill.kube.errors import (
     error_of,
 )
 from fluxdrill.kube.stream import WatchStream
-from fluxdrill.kube.transport import Transport
+from fluxdrill.kube.transport import Guard, Transport
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.refs import KubeObject, ObjectRef, Resource, group_of
 
@@ -55,14 +55,17 @@ class Api:
         self.discovery = Discovery(self._fetch)
 
     @classmethod
-    def connect(cls, kubeconfig: Path, *, context: str | None = None, deadline: float = 10.0) -> Api:
+    def connect(
+        cls, kubeconfig: Path, *, context: str | None = None, deadline: float = 10.0, guard: Guard | None = None
+    ) -> Api:
         """Return access with the credentials of `kubeconfig`; no request is sent yet.
 
-        `deadline` is what every call gets that does not name its own, in seconds. Raises UsageError when the
+        `deadline` is what every call gets that does not name its own, in seconds. `guard` is asked before each request,
+        with method and path, and raises what refuses it, also for those of a `sibling`. Raises UsageError when the
         file cannot be used. The file itself is never written to.
         """
         try:
-            return cls(Transport.of_kubeconfig(kubeconfig, context), deadline=deadline)
+            return cls(Transport.of_kubeconfig(kubeconfig, context, guard), deadline=deadline)
         except CredentialsError as error:
             raise UsageError(
                 f"The kubeconfig {kubeconfig} cannot be used: {error}.", hint="Give another file or another context."

@@ -12,7 +12,7 @@ import ssl
 import threading
 import traceback
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -115,11 +115,20 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-class Transport:
-    """HTTP to one API server, on the pool and with the credentials of the official client's ApiClient."""
+Guard = Callable[[str, str], None]
 
-    def __init__(self, credentials: Credentials, *, auth_lock: threading.Lock | None = None) -> None:
+
+class Transport:
+    """HTTP to one API server, on the pool and with the credentials of the official client's ApiClient.
+
+    `guard` is asked before each request, with method and path, and raises what refuses it.
+    """
+
+    def __init__(
+        self, credentials: Credentials, *, auth_lock: threading.Lock | None = None, guard: Guard | None = None
+    ) -> None:
         self._credentials = credentials
+        self._guard = guard
         self._sockets = OpenSockets()
         self._auth_lock = auth_lock or threading.Lock()
         self._pools: urllib3.PoolManager = credentials.client.rest_client.pool_manager
@@ -129,9 +138,9 @@ class Transport:
             options |= {**dict.fromkeys(_TLS_FILES), "ssl_context": credentials.tls}
 
     @classmethod
-    def of_kubeconfig(cls, kubeconfig: Path, context: str | None) -> Transport:
+    def of_kubeconfig(cls, kubeconfig: Path, context: str | None, guard: Guard | None = None) -> Transport:
         """Return a transport with the credentials of a kubeconfig; raises CredentialsError."""
-        return cls(load(kubeconfig, context))
+        return cls(load(kubeconfig, context), guard=guard)
 
     @property
     def server(self) -> str:
@@ -140,7 +149,7 @@ class Transport:
 
     def sibling(self) -> Transport:
         """Return a second transport with the same credentials and connections of its own."""
-        return Transport(self._credentials.again(), auth_lock=self._auth_lock)
+        return Transport(self._credentials.again(), auth_lock=self._auth_lock, guard=self._guard)
 
     def open(
         self,
@@ -155,8 +164,10 @@ class Transport:
     ) -> urllib3.BaseHTTPResponse:
         """Send a request and return the answer with its body unread. `connect` and `read` are seconds.
 
-        Raises UnreachableError.
+        Raises UnreachableError, and what the guard raises.
         """
+        if self._guard is not None:
+            self._guard(method, path)
         what = f"{method} {self.server}{path}"
         if self._sockets.closed:
             raise UnreachableError(Cause.CLOSED, what)

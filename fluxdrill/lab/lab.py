@@ -30,6 +30,7 @@ from fluxdrill.kube.wait import all_current, ready, wait_for
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab import confinement
 from fluxdrill.lab.interventions import Interventions
+from fluxdrill.lab.marker import MARKER
 from fluxdrill.lab.providers import Cluster, Home, Provider
 from fluxdrill.lab.providers.embedded import Embedded
 from fluxdrill.lab.providers.kind import Kind
@@ -53,8 +54,6 @@ PROVIDERS: dict[str, type[Provider]] = {"embedded": Embedded, "kind": Kind}
 LAB_BINARIES = Embedded.programs
 """The programs of a usual lab."""
 GIT_USER = "flux"
-MARKER = "fluxdrill.dev/lab"
-"""Label of the flux-system namespace of every lab: destructive work checks for it."""
 
 
 Observer = Callable[[str, Record], None]

@@ -36,18 +36,21 @@ _EVERYWHERE = frozenset(
 OFFERED: Mapping[str, frozenset[Capability]] = {
     "embedded": _EVERYWHERE | {Capability.SIMULATED_PODS, Capability.ETCD_FILES, Capability.CONTROLLER_FILES},
     "kind": _EVERYWHERE | {Capability.PODS, Capability.NODE_EXEC, Capability.FUSE},
+    "existing": frozenset(),
 }
 """What each provider can do at most."""
 
 SIMULATED: Mapping[str, tuple[str, ...]] = {
     "embedded": ("pods and their node (kwok)", "volumes"),
     "kind": ("what is in foreign images: stand-in containers",),
+    "existing": (),
 }
 """What is not real with each provider, as reports say it."""
 
 UNSEEN: Mapping[str, str] = {
     "embedded": "Pods and their node are simulated: what a process in a pod would have done was not seen.",
     "kind": "Pods are real and hold stand-ins: what the program of a foreign image would have done was not seen.",
+    "existing": "The cluster was read and nothing was done to it: that it would recover was not seen.",
 }
 """What no run with a provider certifies, in a sentence."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from fluxdrill.model.capabilities import OFFERED, Capability, lacking
-from fluxdrill.pytest_plugin.options import PROVIDER, STRICT, read
+from fluxdrill.pytest_plugin.options import EXISTING, PROVIDER, STRICT, read
 
 if TYPE_CHECKING:
     from fluxdrill.lab.lab import LabSpec
@@ -50,6 +50,15 @@ def judge(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
             item.stash[_UNMET] = reason
         else:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def no_lab(config: pytest.Config) -> NoReturn:
+    """Skip a test that needs a lab made for it where clusters are only looked at, or fail it where no skip is allowed."""
+    made = [name for name in OFFERED if name != EXISTING]
+    reason = f"needs a lab made for it: run with {' or '.join(f'{PROVIDER.flag}={name}' for name in made)}"
+    if read(config, STRICT) == "yes":
+        pytest.fail(f"{reason} ({STRICT.flag}=yes allows no skip)", pytrace=False)
+    pytest.skip(reason)
 
 
 def refuse(item: pytest.Item) -> None:

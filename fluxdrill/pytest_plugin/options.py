@@ -38,12 +38,19 @@ PATH = Option("path", "", "its entry path (default: clusters/kyrion)")
 PROFILE = Option("profile", "fast", "how fast time runs in the served copy", ("fast", "as-written"))
 KEEP = Option("keep", "never", "hold a lab before it ends, until Enter is pressed", ("never", "failed", "always"))
 REPORTS = Option("reports", "", "folder for the run's journal and page; empty: none is written")
+EXISTING = "existing"
 PROVIDER = Option(
-    "provider", "embedded", "where labs run, which decides what tests can ask of them", ("embedded", "kind")
+    "provider",
+    "embedded",
+    "where labs run, which decides what tests can ask of them",
+    ("embedded", "kind", EXISTING),
 )
+KUBECONFIG = Option("kubeconfig", "", "of a cluster that is there already, for --lab-provider=existing")
+CONTEXT = Option("context", "", "a context of that file instead of its current one")
+WRITE = Option("write", "", "id of the lab that this cluster is, to write to it; $FLUXDRILL_LAB_WRITE_TO names it, too")
 STRICT = Option("strict", "no", "whether a test whose needs are not met is an error, not a skip", ("no", "yes"))
 SEED = Option("seed", "1", "decides every random choice of scenarios: same seed, same plan")
-OPTIONS = (REPO, PATH, PROFILE, KEEP, REPORTS, PROVIDER, STRICT, SEED)
+OPTIONS = (REPO, PATH, PROFILE, KEEP, REPORTS, PROVIDER, KUBECONFIG, CONTEXT, WRITE, STRICT, SEED)
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -20,10 +20,21 @@ from fluxdrill.errors import FluxdrillError
 from fluxdrill.progress import TerminalProgress
 from fluxdrill.pytest_plugin import needs, options, proves
 from fluxdrill.pytest_plugin.measured import Kind, Measured, Measurement, measurements, note
-from fluxdrill.pytest_plugin.options import KEEP, OPTIONS, PROVIDER, REPORTS, read
+from fluxdrill.pytest_plugin.options import (
+    CONTEXT,
+    EXISTING,
+    KEEP,
+    KUBECONFIG,
+    OPTIONS,
+    PROVIDER,
+    REPORTS,
+    WRITE,
+    read,
+)
 from fluxdrill.pytest_plugin.summary import News, lines
 
 if TYPE_CHECKING:
+    from fluxdrill.lab.existing import Existing
     from fluxdrill.lab.lab import Lab, LabSpec
     from fluxdrill.pytest_plugin.recording import Recording
     from fluxdrill.report.journal import Journal
@@ -236,6 +247,31 @@ def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         _hold(request, running)
 
 
+@pytest.fixture(scope="session")
+def existing(request: pytest.FixtureRequest) -> Iterator[Existing]:
+    """Hand out a cluster to look at: the one of `--lab-kubeconfig`, or a lab with the reference repository.
+
+    For reading only, unless the options and the environment both name the lab that it is.
+    """
+    from fluxdrill.lab.existing import Existing, kubeconfig_of  # noqa: PLC0415 - collecting must stay cheap
+
+    config = request.config
+    if read(config, PROVIDER) == EXISTING:
+        place, context = kubeconfig_of(read(config, KUBECONFIG)), read(config, CONTEXT)
+        with Existing.open(place, context=context or None, write=read(config, WRITE)) as found:
+            yield found
+        return
+    from fluxdrill.lab.lab import LabSpec  # noqa: PLC0415
+    from fluxdrill.lab.serve import HOMELAB_PATH, homelab, serve  # noqa: PLC0415
+    from fluxdrill.repository.profile import Profile  # noqa: PLC0415
+
+    with start(config, LabSpec(sealed_secrets=True)) as running:
+        serve(running, str(homelab()), path=HOMELAB_PATH, profile=Profile.FAST).wait_ready(deadline=300)
+        with Existing.open(running.kubeconfig, environment={}) as found:
+            yield found
+        _hold(request, running)
+
+
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measured:
     """Return a function that records a measured time in seconds and judges it by its budget: see `Measured`."""
@@ -267,6 +303,9 @@ def start(config: pytest.Config, spec: LabSpec | None, **how: Any) -> Lab:
     """Start a lab of the run's provider with live progress, recorded where the run is; `how` goes to `Lab.start`."""
     # imported late: collecting tests must stay cheap and touch no cluster
     from fluxdrill.lab.lab import Lab, LabSpec  # noqa: PLC0415
+
+    if read(config, PROVIDER) == EXISTING:
+        needs.no_lab(config)
 
     spec = replace(spec or LabSpec(), provider=read(config, PROVIDER))
     journal = config.stash.get(_JOURNAL, None)

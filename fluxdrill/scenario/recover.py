@@ -12,9 +12,10 @@ from fluxdrill.cluster import leases
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.faults import catalog
 from fluxdrill.faults.fault import Where
-from fluxdrill.faults.world import World, require_marker
+from fluxdrill.faults.world import World
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.watch import Store
+from fluxdrill.lab.marker import require_marker
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.scenario import ledger
 from fluxdrill.scenario.ledger import Entry, Life

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from fluxdrill.faults.world import World, require_marker
+from fluxdrill.faults.world import World
+from fluxdrill.lab.marker import require_marker
 from fluxdrill.model.clock import Instant
 from fluxdrill.model.records import transition_fields
 from fluxdrill.model.verdicts import Verdict

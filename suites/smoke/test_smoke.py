@@ -9,7 +9,8 @@ import pytest
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.operations import reconcile, resume
 from fluxdrill.kube.wait import condition, present, wait_for
-from fluxdrill.lab.lab import MARKER, Lab
+from fluxdrill.lab.lab import Lab
+from fluxdrill.lab.marker import MARKER
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 from suites.ordering.links import Fleet, Link, config

@@ -1,4 +1,4 @@
-"""Helpers for tests on kind clusters: what they need of the machine, and pods of the stand-in image."""
+"""Helpers for tests on kind and k3d clusters: what they need of the machine, and pods of the stand-in image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from fluxdrill.cluster import engine, leases
 from fluxdrill.cluster.images.components import find
 from fluxdrill.cluster.images.node import PROGRAMS
-from fluxdrill.cluster.kind import KindCluster
+from fluxdrill.cluster.nodes import NodesInDocker
 from fluxdrill.toolchain.catalog import PINNED
 from fluxdrill.toolchain.store import Origin, locate
 
@@ -23,20 +23,21 @@ STANDIN = find("standin").reference
 WEB = "mkdir -p /www; hostname > /www/index.html; echo serving as $(hostname); exec httpd -f -p 8080 -h /www"
 
 
-def why_not() -> str:
-    """Return why no kind cluster can be made here, "" where one can."""
+def why_not(driver: str = "kind") -> str:
+    """Return why no cluster can be made here by `driver`, "" where one can."""
     if os.geteuid() != 0:
         return "a private engine and the node image need root: run the tests as root"
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        return "the node image does not know cgroup v2 yet: run on a machine with cgroup v1"
+        return "the node images do not know cgroup v2 yet: run on a machine with cgroup v1"
     missing = [one for one in ("dockerd", "docker", "runc") if shutil.which(one, path=engine.CLEAN_PATH) is None]
     if missing:
         return f"{missing[0]} is missing: install the engine's package (on Debian: docker.io)"
-    absent = [name for name in ("kind", *PROGRAMS) if locate(PINNED.find(name)).origin is Origin.MISSING]
+    absent = [name for name in (driver, *PROGRAMS) if locate(PINNED.find(name)).origin is Origin.MISSING]
     return f"{absent[0]} is not built: run `fluxdrill images build`" if absent else ""
 
 
 needs_kind = pytest.mark.skipif(bool(why_not()), reason=why_not())
+needs_k3d = pytest.mark.skipif(bool(why_not("k3d")), reason=why_not("k3d"))
 
 
 @contextmanager
@@ -52,14 +53,14 @@ def leased() -> Iterator[leases.Lease]:
             engine.down()
 
 
-def ask(cluster: KindCluster, *words: str, stdin: str | None = None, deadline: float = 120.0) -> str:
+def ask(cluster: NodesInDocker, *words: str, stdin: str | None = None, deadline: float = 120.0) -> str:
     """Return what kubectl printed, which must have gone well."""
     done = cluster.kubectl(*words, stdin=stdin.encode() if stdin is not None else None, deadline=deadline)
     assert done.returncode == 0, done.stderr
     return done.text
 
 
-def apply(cluster: KindCluster, *objects: dict[str, Any]) -> None:
+def apply(cluster: NodesInDocker, *objects: dict[str, Any]) -> None:
     """Apply objects."""
     ask(cluster, "apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
@@ -104,7 +105,7 @@ def claim(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
-def pods(cluster: KindCluster, app: str) -> dict[str, str]:
+def pods(cluster: NodesInDocker, app: str) -> dict[str, str]:
     """Return the pods of `app` that are not about to end, by name with their nodes."""
     items = json.loads(ask(cluster, "get", "pods", "--selector", f"app={app}", "--output", "json"))["items"]
     return {
@@ -112,7 +113,7 @@ def pods(cluster: KindCluster, app: str) -> dict[str, str]:
     }
 
 
-def answers(cluster: KindCluster, pod: str, host: str, *, times: int = 16) -> set[str]:
+def answers(cluster: NodesInDocker, pod: str, host: str, *, times: int = 16) -> set[str]:
     """Return who answered `pod` at http://`host`/; a request without an answer is "none"."""
     loop = f"for i in $(seq {times}); do timeout 5 wget -q -O - http://{host}/ || echo none; done"
     return set(ask(cluster, "exec", pod, "--", "sh", "-c", loop).split())

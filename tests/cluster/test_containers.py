@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxdrill.cluster import containers
-from fluxdrill.cluster.containers import Docker, EngineDiedError, Owned, is_dead, last_line
+from fluxdrill.cluster.containers import Docker, EngineDiedError, Owned, failure, is_dead, last_line
 from fluxdrill.errors import UsageError
 
 needs_client = pytest.mark.skipif(
@@ -71,3 +71,22 @@ def test_the_last_word_of_an_answer_is_what_the_engine_said() -> None:
 def test_a_cluster_s_time_is_over_when_it_says_so() -> None:
     assert Owned("one", "/lab", 1, 0.0, expires=1.0).expired
     assert not Owned("one", "/lab", 1, 0.0, expires=9e12).expired
+
+
+@pytest.mark.parametrize(
+    "said", ["write /layer.tar: no space left on device", "x\nDisk quota exceeded\nsomething else"]
+)
+def test_a_full_disk_is_told_as_such_with_what_to_do(said: str) -> None:
+    error = failure("It does not load", said, reason="a long story")
+    assert error.problem.startswith("It does not load: the engine's disk is full (")
+    assert "a long story" not in error.problem
+    assert error.hint.startswith("Free some of it: `fluxdrill doctor`")
+
+
+def test_another_failure_is_told_in_the_engines_own_words_and_no_disk_is_blamed() -> None:
+    said = "one\nError response from daemon: no such thing on this device\n"
+    assert (failure("It fails", said).problem, failure("It fails", said).hint) == (
+        "It fails: no such thing on this device",
+        "",
+    )
+    assert failure("It fails", said, reason="so").problem == "It fails: so"

@@ -25,7 +25,7 @@ from fluxdrill.kube.api import Api
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.wait import DeviatedTimeoutError, absent, all_current, condition, wait_for
 from fluxdrill.kube.watch import Store
-from fluxdrill.lab.lab import MARKER
+from fluxdrill.lab.marker import MARKER
 from fluxdrill.model.ordering import Edge, Proof, Write, prove
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.model.timeline import Change

@@ -222,7 +222,7 @@ def test_a_taken_name_is_refused_and_whoever_has_it_keeps_it(cluster: KindCluste
 
 
 def test_what_is_left_of_a_half_deleted_cluster_is_named_and_deleted(cluster: KindCluster, lease: leases.Lease) -> None:
-    half = KindCluster(f"{lease.lab_id}-half", cluster.docker, cluster.kind, cluster.folder)
+    half = KindCluster(f"{lease.lab_id}-half", cluster.docker, cluster.program, cluster.folder)
     containers.mark(cluster.docker, half.name, folder=half.folder, owner=lease.owner, owner_started=0.0, hours=1)
     with pytest.raises(UsageError, match=r"Something is left of a kind cluster .*-half: its network"):
         KindCluster.create(lease, KindOptions(suffix="half"))

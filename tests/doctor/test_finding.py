@@ -8,11 +8,9 @@ from fluxdrill.doctor.finding import Finding, Level, fail, guarded, ok, warn
 from fluxdrill.errors import HarnessError
 
 
-@pytest.mark.parametrize(
-    ("level", "fix"), [(Level.OK, "Do it."), (Level.WARN, ""), (Level.FAIL, "")], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("level", "fix"), [(Level.OK, "Do it."), (Level.WARN, ""), (Level.FAIL, "")], ids=str)
 def test_what_is_not_well_has_a_fix_and_what_is_well_has_none(level: Level, fix: str) -> None:
-    with pytest.raises(ValueError, match=f"it is {level}|is {level}, and its fix"):
+    with pytest.raises(ValueError, match=f"it is {level}, and its fix is"):
         Finding("it", level, "So.", fix)
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from fluxdrill.cluster import leases, ports
+from fluxdrill.cluster.containers import Docker, Owned
 from fluxdrill.doctor import machine
 from fluxdrill.doctor.finding import GIB, Finding, Level, fail, guarded, ok, warn
 from fluxdrill.errors import HarnessError
@@ -45,8 +46,9 @@ def program(path: Path, *lines: str) -> None:
         (machine.judge_memory([64 * GIB, 2 * GIB]), Level.OK, "2.0 GiB of memory free"),
         (machine.judge_memory([64 * GIB, GIB]), Level.FAIL, "a lab needs 2.0 GiB. Close something"),
         (machine.judge_memory([GIB]), Level.FAIL, "1.0 GiB of memory are free"),
-        (machine.judge_leftovers([], 2), Level.OK, "nothing is left of killed runs; 2 labs run"),
-        (machine.judge_leftovers(["lab-a", "lab-b"], 0), Level.WARN, "2 labs of killed runs are left (lab-a, lab-b). Run `fluxdrill reap`."),
+        (machine.judge_leftovers([], [], 2), Level.OK, "nothing is left of killed runs; 2 labs run"),
+        (machine.judge_leftovers(["lab-a", "lab-b"], [], 0), Level.WARN, "2 labs of killed runs are left (lab-a, lab-b). Run `fluxdrill reap`."),
+        (machine.judge_leftovers(["lab-a"], ["lab-b-c"], 0), Level.WARN, "1 labs of killed runs are left (lab-a); 1 kind clusters of killed runs are left (lab-b-c). Run"),
         (machine.judge_extra("Node.js", "a test", "/bin/node"), Level.OK, "Node.js: /bin/node"),
         (machine.judge_extra("Node.js", "a test", None), Level.WARN, "There is no Node.js. Install it for a test."),
     ],
@@ -99,7 +101,7 @@ def test_an_empty_cache_needs_more_disk_than_a_full_one(monkeypatch: pytest.Monk
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLUXDRILL_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(HarnessError, match="cannot be written: Not a directory.*Set FLUXDRILL_CACHE"):
+    with pytest.raises(HarnessError, match=r"cannot be written: Not a directory.*Set FLUXDRILL_CACHE"):
         machine.disk()
 
 
@@ -134,7 +136,7 @@ def test_a_runtime_folder_that_cannot_be_made_is_said(tmp_path: Path, monkeypatc
     assert machine.runtime().level is Level.OK
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLUXDRILL_RUNTIME", str(tmp_path / "file"))
-    with pytest.raises(HarnessError, match="cannot be made: Not a directory.*Set FLUXDRILL_RUNTIME elsewhere"):
+    with pytest.raises(HarnessError, match=r"cannot be made: Not a directory.*Set FLUXDRILL_RUNTIME elsewhere"):
         machine.runtime()
 
 
@@ -150,6 +152,12 @@ def test_leftovers_of_killed_runs_are_named_and_a_living_lab_is_not_one() -> Non
     text = "1 labs of killed runs are left (lab-dead)."
     assert machine.leftovers() == warn("leftovers", text, fix="Run `fluxdrill reap`.")
     leases.remove(lease.lab_id)
+
+
+def test_clusters_of_killed_runs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Owned("lab-1-b", "/labs/lab-1", owner=1, owner_started=0.0, expires=0.0)
+    monkeypatch.setattr(leases, "clusters", lambda: [(Docker("unix:///nowhere"), gone)])
+    assert machine.leftovers().text == "1 kind clusters of killed runs are left (lab-1-b)."
 
 
 def test_a_browser_is_found_by_any_of_its_names(bin_only: Path) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fluxdrill.faults import catalog
-from fluxdrill.faults.world import World, require_marker
+from fluxdrill.faults.world import World
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.watch import Store
+from fluxdrill.lab.marker import require_marker
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.progress import Silent
 from fluxdrill.scenario import ledger

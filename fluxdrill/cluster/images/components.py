@@ -1,9 +1,11 @@
-"""Every image fluxdrill makes, except the node's: control plane, CoreDNS, pause, Flux, sealed-secrets and the stand-in."""
+"""Every image fluxdrill makes, except the nodes': control plane, CoreDNS, pause, Flux, sealed-secrets and the stand-in."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,11 @@ from fluxdrill.errors import UsageError
 from fluxdrill.progress import Progress, Silent
 from fluxdrill.toolchain.build import ensure
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS, PINNED, images_root
+from fluxdrill.toolchain.store import Origin, locate
 
 NOBODY = "65534"
+UNUSED = 3600.0
+"""Seconds after its last use until an archive that is replaced is deleted: a checkout beside this one may need it."""
 _PLAIN = Settings()
 
 
@@ -87,7 +92,7 @@ def find(name: str) -> Image:
     for one in IMAGES:
         if one.name == name:
             return one
-    raise UsageError(f"There is no image {name!r}.", hint=f"Known: node, {', '.join(one.name for one in IMAGES)}.")
+    raise UsageError(f"There is no image {name!r}.", hint=f"Known: node, {', '.join(one.name for one in IMAGES)}, k3d.")
 
 
 def ensure_archives(
@@ -108,15 +113,32 @@ def ensure_archives(
 def _ensure(image: Image, programs: Mapping[str, Path], *, refresh: bool, progress: Progress) -> Archive:
     needed = packages.resolve(listed(image), refresh=refresh) if image.userland else []
     program = programs[image.program] if image.program else None
-    key = digest(recipe(), repr(image), image.reference, repr(needed), identity(program) if program else "")
-    path = images_cache() / "archives" / f"{image.name}-{image.tag}-{key}.tar"
+    path = _path(image, needed, program)
     if path.is_file():
+        keep(path)
         return Archive(image.reference, path)
     progress.update(f"image {image.reference}")
     started = time.monotonic()
     make(path, image, needed, program)
     forget_others(path, f"{image.name}-{image.tag}-*.tar")
     return Archive(image.reference, path, time.monotonic() - started)
+
+
+def expected(image: Image) -> Path | None:
+    """Return the archive that `ensure_archives` would find or make of `image`, and change nothing.
+
+    None where that cannot be known yet: its program is not built, or apt was never asked for its packages.
+    """
+    needed = packages.resolved(listed(image)) if image.userland else []
+    program = locate(PINNED.find(image.program)) if image.program else None
+    if needed is None or (program and program.origin is Origin.MISSING):
+        return None
+    return _path(image, needed, program.path if program else None)
+
+
+def _path(image: Image, needed: Sequence[packages.Package], program: Path | None) -> Path:
+    key = digest(recipe(), repr(image), image.reference, repr(needed), identity(program) if program else "")
+    return images_cache() / "archives" / f"{image.name}-{image.tag}-{key}.tar"
 
 
 def make(path: Path, image: Image, needed: Sequence[packages.Package], program: Path | None) -> str:
@@ -133,11 +155,17 @@ def make(path: Path, image: Image, needed: Sequence[packages.Package], program: 
         return write_archive(path, image.reference, tree, image.settings)
 
 
+def keep(path: Path) -> None:
+    """Note that an archive is used now: `forget_others` then leaves it alone for an hour."""
+    os.utime(path)
+
+
 def forget_others(path: Path, pattern: str) -> None:
-    """Delete what `path` replaces: the files beside it that match `pattern`."""
+    """Delete what `path` replaces: the files beside it that match `pattern`, except those that others use by now."""
     for old in path.parent.glob(pattern):
-        if old != path:
-            old.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if old != path and time.time() - old.stat().st_mtime > UNUSED:
+                old.unlink()
 
 
 def finish_userland(tree: Tree) -> None:

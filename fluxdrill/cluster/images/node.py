@@ -15,9 +15,11 @@ from fluxdrill.cluster.images.components import (
     NODE_IMAGES,
     Archive,
     ensure_archives,
+    expected,
     find,
     finish_userland,
     forget_others,
+    keep,
 )
 from fluxdrill.cluster.images.places import HOST, digest, files_key, identity, images_cache, recipe, scratch
 from fluxdrill.cluster.images.preload import fill_store
@@ -26,7 +28,7 @@ from fluxdrill.errors import UsageError
 from fluxdrill.progress import Progress, Silent
 from fluxdrill.toolchain.build import ensure
 from fluxdrill.toolchain.catalog import PINNED, images_root
-from fluxdrill.toolchain.store import writable
+from fluxdrill.toolchain.store import Origin, locate, writable
 
 PROGRAMS = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr")
 BUILD_LOCK_DEADLINE = 1800.0
@@ -50,6 +52,32 @@ def ensure_node_image(*, refresh: bool = False, progress: Progress | None = None
     programs = ensure(PROGRAMS, progress=progress)[0].binaries
     inner = ensure_archives(NODE_IMAGES, refresh=refresh, progress=progress)
     needed = packages.resolve(packages.names_in(_folder() / "packages.txt"), refresh=refresh)
+    reference, path = _name(needed, programs, [one.path for one in inner.values()])
+    with FileLock(writable(images_cache()) / "node.lock", timeout=BUILD_LOCK_DEADLINE):
+        if path.is_file():
+            keep(path)
+            return Archive(reference, path)
+        _require_root()
+        progress.update(f"image {reference}")
+        started = time.monotonic()
+        _build(path, reference, needed, programs, [one.path for one in inner.values()])
+    forget_others(path, f"node-{kubernetes_version()}-*.tar")
+    return Archive(reference, path, time.monotonic() - started)
+
+
+def expected_node() -> Path | None:
+    """Return the archive that `ensure_node_image` would find or make, and change nothing; None where it is not known."""
+    programs = {name: locate(PINNED.find(name)) for name in PROGRAMS}
+    inner = [expected(one) for one in NODE_IMAGES]
+    needed = packages.resolved(packages.names_in(_folder() / "packages.txt"))
+    if needed is None or any(one.origin is Origin.MISSING for one in programs.values()):
+        return None
+    known = [one for one in inner if one is not None]
+    return _name(needed, {name: one.path for name, one in programs.items()}, known)[1] if known == inner else None
+
+
+def _name(needed: Sequence[packages.Package], programs: Mapping[str, Path], inner: Sequence[Path]) -> tuple[str, Path]:
+    """Return the image's full name and its archive."""
     key = digest(
         *(
             recipe(),
@@ -58,19 +86,10 @@ def ensure_node_image(*, refresh: bool = False, progress: Progress | None = None
             files_key(sorted(one for one in _folder().rglob("*") if one.is_file())),
         ),
         *(identity(one) for one in programs.values()),
-        *(one.path.name for one in inner.values()),
+        *(one.name for one in inner),
     )
-    reference = f"{HOST}/node:{kubernetes_version()}-{key}"
-    path = images_cache() / "archives" / f"node-{kubernetes_version()}-{key}.tar"
-    with FileLock(writable(images_cache()) / "node.lock", timeout=BUILD_LOCK_DEADLINE):
-        if path.is_file():
-            return Archive(reference, path)
-        _require_root()
-        progress.update(f"image {reference}")
-        started = time.monotonic()
-        _build(path, reference, needed, programs, [one.path for one in inner.values()])
-    forget_others(path, f"node-{kubernetes_version()}-*.tar")
-    return Archive(reference, path, time.monotonic() - started)
+    name = f"{kubernetes_version()}-{key}"
+    return f"{HOST}/node:{name}", images_cache() / "archives" / f"node-{name}.tar"
 
 
 def _require_root() -> None:

@@ -53,13 +53,26 @@ def resolve(names: Sequence[str], *, refresh: bool = False) -> list[Package]:
     The choice is kept in the cache, so that the same list gives the same image until `refresh`. Raises UsageError
     where there is no apt, HarnessError where it knows no such packages.
     """
-    kept = images_cache() / "resolved" / f"{digest(_release(), *names)}.json"
-    if kept.is_file() and not refresh:
-        return [Package(**one) for one in json.loads(kept.read_text(encoding="utf-8"))]
+    chosen = None if refresh else resolved(names)
+    if chosen is not None:
+        return chosen
     found = _ask_apt(names)
+    kept = _kept(names)
     writable(kept.parent)
     kept.write_text(json.dumps([asdict(one) for one in found], indent=1), encoding="utf-8")
     return found
+
+
+def resolved(names: Sequence[str]) -> list[Package] | None:
+    """Return what `resolve` chose for `names` before; None where it was never asked."""
+    kept = _kept(names)
+    if not kept.is_file():
+        return None
+    return [Package(**one) for one in json.loads(kept.read_text(encoding="utf-8"))]
+
+
+def _kept(names: Sequence[str]) -> Path:
+    return images_cache() / "resolved" / f"{digest(_release(), *names)}.json"
 
 
 def fetch(packages: Sequence[Package]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fluxdrill.cluster.leases import mounts_below, started
+from fluxdrill.errors import HarnessError
 from fluxdrill.process import run
 from fluxdrill.toolchain.store import cache_root, writable
 
 HOST = "fluxdrill.invalid"
 """The host in every image's name: a name that is never resolved, so that nothing can be pulled by mistake."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def images_cache() -> Path:
@@ -25,7 +29,10 @@ def images_cache() -> Path:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a folder on the cache's disk that goes with the block; what a killed build left goes first."""
+    """Give a folder on the cache's disk that goes with the block; what a killed build left goes first.
+
+    Raises HarnessError where the disk turns out to be full in the block.
+    """
     parent = writable(images_cache() / "scratch")
     for left in [*parent.iterdir(), *(images_cache() / "archives").glob(".partial-*")]:
         owner = left.name.removeprefix(".partial-").partition("-")[0]
@@ -34,6 +41,13 @@ def scratch() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise HarnessError(
+            f"The disk of the images is full ({images_cache()}).",
+            hint="Free about 4 GB there, or set FLUXDRILL_CACHE elsewhere; images that are made stay made.",
+        ) from error
     finally:
         _delete(folder)
 
