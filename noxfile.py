@@ -49,7 +49,9 @@ def suites(session: nox.Session) -> None:
     """Build what is missing, start a lab, run the suites (default). Arguments: suites or scenarios, pytest options."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    run_live(session, "suites", labs=3)
+    if nodes := bool({"kind", "--lab-provider=kind"} & set(session.posargs)):
+        fluxdrill(session, "images", "build")  # before the clock of the first test runs
+    run_live(session, "suites", labs=2 if nodes else 3)
 
 
 @nox.session
@@ -57,8 +59,9 @@ def tests(session: nox.Session) -> None:
     """Run the engine's own tests and the live items marked ci, with coverage."""
     session.install("-e", ".", *TEST)
     fluxdrill(session, "toolchain", "build")
-    if os.geteuid() == 0 and shutil.which("dockerd") and not CGROUPS_V2.exists():
-        fluxdrill(session, "images", "build")  # for the smoke of kind; elsewhere it is skipped, and says why
+    nodes = os.geteuid() == 0 and shutil.which("dockerd") and not CGROUPS_V2.exists()
+    if nodes:
+        fluxdrill(session, "images", "build")  # for clusters of kind; elsewhere their tests are skipped, and say why
     session.run(
         "pytest",
         "--cov",
@@ -70,6 +73,8 @@ def tests(session: nox.Session) -> None:
         "2",  # most of it waits; two labs fit into what CI has
         *(session.posargs or ["tests", "suites", "scenarios"]),
     )
+    if nodes and not session.posargs:  # the same suites on real pods, as far as they are their core
+        session.run("pytest", "-m", "core", "--lab-provider=kind", "--lab-strict=yes", "-n", "2", "suites")
 
 
 @nox.session

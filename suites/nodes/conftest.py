@@ -19,11 +19,13 @@ from fluxdrill.lab.lab import Lab, LabSpec
 from fluxdrill.lab.providers.kind import nodes_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.plugin import start
-from suites.nodes.probes import LOOP, Answer, FromHere, inside, now
+from suites.nodes.probes import LOOP, Answer, FromHere, from_first_good, inside, now, since_then, until_both
 from suites.ordering.links import Fleet, Link, config
 
 NAMESPACE = "nodes"
 PORT = 30080
+ADDRESS = "10.96.77.77"
+"""Of the web server's Service."""
 STANDIN = find("standin").reference
 SERVE = "test -s /data/born || hostname > /data/born; trap 'exit 0' TERM; httpd -f -p 8080 -h /data & wait $!"
 WEB, PROBE = (ObjectRef("apps", "Deployment", NAMESPACE, name) for name in ("web", "probe"))
@@ -82,14 +84,20 @@ class Nodes:
 
     @contextmanager
     def probed(self) -> Iterator[Probed]:
-        """Ask the web server from this machine and from a pod for the time of the block, and a little before and after."""
+        """Ask the web server from this machine and from a pod for the time of the block.
+
+        It begins when both get an answer, and ends when both get one again.
+        """
         address = address_of(self.lab.api.get(ObjectRef("", "Node", "", self.cluster.control_plane)))
-        since = now()
-        probed = Probed()
+        probe, since = self.pod(PROBE), now()
+        probed = Probed([], [])
         with FromHere(address, PORT) as here:
+            until_both(lambda: (here.answers, inside(self.lab.api, probe, since=since)))
             yield probed
-        probed.outside += here.answers
-        probed.inside += inside(self.lab.api, self.pod(PROBE), since=since)
+            ended = now()
+            until_both(lambda: (since_then(here.answers, ended), inside(self.lab.api, probe, since=ended)))
+        probed.outside += from_first_good(here.answers)
+        probed.inside += from_first_good(inside(self.lab.api, probe, since=since))
 
 
 @dataclass(slots=True)
@@ -98,9 +106,6 @@ class Probed:
 
     outside: list[Answer]
     inside: list[Answer]
-
-    def __init__(self) -> None:
-        self.outside, self.inside = [], []
 
 
 def address_of(node: KubeObject) -> str:
@@ -153,10 +158,11 @@ def objects() -> list[KubeObject]:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {**meta, "name": WEB.name},
-            "spec": {"type": "NodePort", "selector": {"app": WEB.name}, "ports": ports},
+            # by its address the probe needs nobody that answers for names
+            "spec": {"type": "NodePort", "clusterIP": ADDRESS, "selector": {"app": WEB.name}, "ports": ports},
         },
         deployment(WEB, "sh", "-c", SERVE, container={**mount, **serving}, volumes=volumes, tolerations=patient),
-        deployment(PROBE, "sh", "-c", LOOP, f"{WEB.name}.{NAMESPACE}.svc.cluster.local", **apart),
+        deployment(PROBE, "sh", "-c", LOOP, ADDRESS, **apart),
     ]
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from fluxdrill.cluster.node_parts import pod_log
 from fluxdrill.kube.api import Api
@@ -89,6 +91,30 @@ def inside(api: Api, pod: ObjectRef, *, since: float) -> list[Answer]:
             if float(at) >= since:
                 found.append(Answer(float(at), state == "ok", word))
     return found
+
+
+def since_then(answers: Iterable[Answer], moment: float) -> list[Answer]:
+    """Return the answers from a moment on."""
+    return [one for one in answers if one.at >= moment]
+
+
+def from_first_good(answers: Iterable[Answer]) -> list[Answer]:
+    """Return the answers from the first good one to the last good one."""
+    answers = list(answers)
+    good = [number for number, one in enumerate(answers) if one.good]
+    return answers[good[0] : good[-1] + 1] if good else []
+
+
+def until_both(look: Callable[[], tuple[Iterable[Answer], Iterable[Answer]]], *, deadline: float = 60.0) -> None:
+    """Wait until each of two probes has got a good answer; fails with what they got."""
+    end = time.monotonic() + deadline
+    while True:
+        outside, inside_ = map(list, look())
+        if all(any(one.good for one in answers) for answers in (outside, inside_)):
+            return
+        if time.monotonic() > end:
+            pytest.fail(f"no good answer in {deadline:g} s: outside {outside[-3:]}, inside {inside_[-3:]}")
+        time.sleep(EVERY)
 
 
 def now() -> float:

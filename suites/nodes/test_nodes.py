@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from fluxdrill.kube.discovery import GroupKind
+from fluxdrill.kube.predicates import Predicate, Verdict3
+from fluxdrill.kube.view import View
 from fluxdrill.kube.wait import condition, wait_for
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
 from suites.nodes.conftest import WEB, Nodes
-from suites.nodes.probes import longest_gap
+from suites.nodes.probes import PATIENCE, longest_gap, now
 from suites.sabotage import refused
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "node-exec"), pytest.mark.timeout(600)]
@@ -25,6 +28,21 @@ def lost(nodes: Nodes) -> ObjectRef:
     node = ObjectRef("", "Node", "", nodes.worker)
     wait_for(nodes.lab.store, condition(node, "Ready", "Unknown"), deadline=NOTICED, what="the node to be given up")
     return node
+
+
+def cut_off(nodes: Nodes) -> None:
+    """Wait until the web server's Service has nobody who answers, and a moment in which both probes notice."""
+    kind = GroupKind("discovery.k8s.io", "EndpointSlice")
+    nodes.lab.store.follow(kind)
+
+    def judge(view: View) -> Verdict3:
+        slices = [one for one in view.list(kind, WEB.namespace) if one["metadata"]["name"].startswith(f"{WEB.name}-")]
+        answering = [end for one in slices for end in one.get("endpoints") or () if end["conditions"].get("ready")]
+        return Verdict3.met("nobody answers") if slices and not answering else Verdict3.not_yet("somebody answers")
+
+    wait_for(
+        nodes.lab.store, Predicate(judge, kinds=frozenset([kind])), deadline=30, dwell=3, what="the Service to be empty"
+    )
 
 
 def back(nodes: Nodes) -> None:
@@ -61,17 +79,21 @@ def test_a_node_that_is_stopped_and_started_brings_its_pods_back_and_flux_applie
     measured("no answer inside", longest_gap(probed.inside), kind="other")
 
 
-def test_a_node_without_kubelet_is_given_up_while_its_pods_serve_on_and_flux_goes_on(
+def test_a_node_without_kubelet_serves_on_until_it_is_given_up_and_only_then_is_cut_off(
     nodes: Nodes, measured: Measured
 ) -> None:
-    """The cluster calls the node lost; who asks the web server notices nothing, since processes outlive the kubelet."""
+    """Processes outlive their kubelet, and Flux in its pods works on; a Service drops the pods of a node once it is lost."""
     before, pod = nodes.identity(), nodes.lab.api.get(nodes.pod(WEB))
     with nodes.probed() as probed:
         begun = SYSTEM_CLOCK.now()
         control(nodes, "stop", "kubelet")
         try:
+            revision = nodes.push("without a kubelet")
+            wait_for(nodes.lab.store, nodes.fleet.ready(), deadline=40, what=f"Flux to apply {revision}")
             lost(nodes)
             measured("kubelet stopped until the node is given up", SYSTEM_CLOCK.now().since(begun), kind="detection")
+            given_up = now()
+            cut_off(nodes)
         finally:
             begun = SYSTEM_CLOCK.now()
             control(nodes, "start", "kubelet")
@@ -80,7 +102,9 @@ def test_a_node_without_kubelet_is_given_up_while_its_pods_serve_on_and_flux_goe
     measured("kubelet start until recovered", SYSTEM_CLOCK.now().since(begun))
     assert nodes.identity() == before
     assert container(nodes.lab.api.get(nodes.pod(WEB))) == container(pod), "its container was started anew"
-    assert all(one.good for one in probed.outside if one.word), "an answer that was none"
+    for answers in (probed.outside, probed.inside):
+        assert all(one.good for one in answers if one.at < given_up - PATIENCE), "it was cut off before"
+        assert longest_gap(answers) > 0, "it was never cut off"
     measured("no answer outside", longest_gap(probed.outside), kind="other")
 
 

@@ -66,6 +66,7 @@ def chain(request: pytest.FixtureRequest) -> Iterator[Brought]:
         yield Brought(lab, fleet, fleet.revision, read_writes(lab.cluster.audit_log, lab.api.discovery.all()))
 
 
+@pytest.mark.core
 @pytest.mark.ci
 @pytest.mark.parametrize("edge", EDGES, ids=str)
 def test_s01_a_dependent_writes_only_after_its_dependency_was_ready(chain: Brought, edge: Edge) -> None:
@@ -81,6 +82,7 @@ def test_s01_a_dependent_writes_only_after_its_dependency_was_ready(chain: Broug
     assert found.proof is Proof.PROVED, found.why
 
 
+@pytest.mark.core
 @pytest.mark.ci
 def test_control_the_reversed_edge_is_not_proved(chain: Brought) -> None:
     """Negative control of S01: turned round, the same evidence must speak against the edge."""

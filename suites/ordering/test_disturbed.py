@@ -120,7 +120,9 @@ def comes_up_in_order(fleet: Fleet, measured: Measured) -> None:
 @pytest.mark.parametrize(
     ("name", "disturb"),
     [
-        pytest.param("kustomize-controller", killed, id="kustomize-controller-killed", marks=pytest.mark.ci),
+        pytest.param(
+            "kustomize-controller", killed, id="kustomize-controller-killed", marks=(pytest.mark.ci, pytest.mark.core)
+        ),
         pytest.param("kustomize-controller", restarted, id="kustomize-controller-restarted"),
         pytest.param("source-controller", killed, id="source-controller-killed"),
         pytest.param("source-controller", restarted, id="source-controller-restarted"),

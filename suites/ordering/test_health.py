@@ -127,6 +127,7 @@ def test_control_a_link_that_a_person_calls_ready_opens_the_way_too_early(
     fleet.wait_ready(deadline=30)
 
 
+@pytest.mark.core
 @pytest.mark.ci
 @pytest.mark.parametrize("wait", [True, False], ids=["with-wait", "without-wait"])
 def test_s15_health_checks_are_ignored_beside_wait_and_count_without_it(

@@ -54,6 +54,7 @@ def is_pruned(lab: Lab, name: str, orphan: str, revision: str, *, deadline: floa
     wait_for(lab.store, absent(out(orphan)), deadline=deadline, what="the orphan to be gone")
 
 
+@pytest.mark.core
 @pytest.mark.ci
 def test_s17_an_orphan_is_removed_and_its_neighbour_keeps_its_identity(
     lab: Lab, make_fleet: Make, unique: Unique

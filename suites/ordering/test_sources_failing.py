@@ -80,7 +80,9 @@ FAULTS: dict[str, tuple[Callable[[str], ServerFault], str]] = {
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(one, marks=pytest.mark.ci if one == "503" else ()) for one in FAULTS], ids=str
+    "kind",
+    [pytest.param(one, marks=(pytest.mark.ci, pytest.mark.core) if one == "503" else ()) for one in FAULTS],
+    ids=str,
 )
 def test_dependents_stay_at_their_revision_while_git_fails_and_catch_up_when_it_heals(
     lab: Lab, make_fleet: Make, unique: Unique, measured: Measured, kind: str

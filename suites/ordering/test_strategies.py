@@ -72,7 +72,8 @@ def test_control_the_same_drift_is_repaired_where_nothing_is_suspended(
 
 
 @pytest.mark.parametrize(
-    ("writer", "survives"), [("a-controller", True), pytest.param("kubectl-edit", False, marks=pytest.mark.ci)]
+    ("writer", "survives"),
+    [("a-controller", True), pytest.param("kubectl-edit", False, marks=(pytest.mark.ci, pytest.mark.core))],
 )
 def test_s12_an_object_that_exists_already_is_taken_over_and_no_conflict_is_told(
     lab: Lab, make_fleet: Make, unique: Unique, writer: str, *, survives: bool

@@ -52,6 +52,7 @@ def stays_stalled(lab: Lab, release: Release, outcome: Outcome) -> None:
     assert (release.outcome(), release.history()) == (outcome, before)
 
 
+@pytest.mark.core
 @pytest.mark.ci
 def test_without_a_block_one_failed_upgrade_is_the_end_even_after_its_cause_healed(
     lab: Lab, make_release: MakeRelease, measured: Measured

@@ -212,6 +212,7 @@ def test_without_a_rollback_target_a_reset_does_not_help_and_good_values_do(
     measured("good values until Ready", met.since(begun))
 
 
+@pytest.mark.core
 @pytest.mark.ci
 @pytest.mark.proves("flux.md C-04", "killed in mid-upgrade without a block: a failing upgrade is just out of retries")
 def test_a_failing_upgrade_without_a_block_that_was_killed_is_out_of_retries_and_a_reset_helps_once_it_has_healed(

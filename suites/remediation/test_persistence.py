@@ -112,6 +112,7 @@ def _is_kept(obj: KubeObject, data: Data) -> bool:
     )
 
 
+@pytest.mark.core
 @pytest.mark.ci
 @pytest.mark.proves("recovery.md S60", "true of the pod: it is started again, on the same claim")
 def test_s60_a_deleted_pod_is_started_again_on_the_same_claim(

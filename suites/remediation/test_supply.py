@@ -107,6 +107,7 @@ def supply(lab: Lab) -> Iterator[Supply]:
         gone(lab, one.secret)
 
 
+@pytest.mark.core
 @pytest.mark.ci
 def test_a_chart_is_fetched_over_http_with_credentials_and_a_new_version_once_it_is_looked_for(supply: Supply) -> None:
     """HelmRepository and HelmChart are Ready, at 1.0.0 and at 1.1.0."""

@@ -135,6 +135,7 @@ def test_nothing_but_a_reason_un_stalls_a_release(lab: Lab, stalled: dict[str, R
     assert handled["force-of-another-request"]["lastHandledForceAt"] == "another request"
 
 
+@pytest.mark.core
 @pytest.mark.ci
 @pytest.mark.parametrize("name", MOVING)
 def test_each_lever_un_stalls_a_release_whose_cause_has_healed(

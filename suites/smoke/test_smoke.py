@@ -16,7 +16,7 @@ from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 from suites.ordering.links import Fleet, Link, config
 from suites.sabotage import refused, stop_and_fake_ready
 
-pytestmark = [pytest.mark.live, pytest.mark.ci]
+pytestmark = [pytest.mark.live, pytest.mark.ci, pytest.mark.core]
 
 CONTROLS = ("test_control_a_suspended_kustomization_does_not_heal_and_a_resumed_one_does",)
 
