@@ -1,7 +1,7 @@
 """Programs in containers on a kind cluster's nodes, acted upon as if they were processes of this machine.
 
 A kubelet starts again whatever ends, so that what is stopped or killed is first taken out of its hands: a Deployment is
-scaled to nothing, a static pod's manifest is moved away. What is paused is paused by a signal: its kubelet may kill it when
+scaled to nothing; for a part of the control plane its node's kubelet is frozen as long as it is down. What is paused is paused by a signal: its kubelet may kill it when
 its liveness probe fails (by the distribution's probes after half a minute), which a process of this machine need not fear.
 """
 
@@ -24,6 +24,7 @@ END_DEADLINE = 60.0
 """Seconds in which a kubelet must have ended what was killed."""
 MANIFESTS = "/etc/kubernetes/manifests"
 AWAY = "/etc/kubernetes/away"
+KUBELET_PID = "/run/node/kubelet.pid"
 POLL = 0.2
 """Seconds between two looks at a part of ours; each is a program run in a node."""
 _LINE = 300
@@ -116,6 +117,7 @@ class NodePart(ABC):
         if self._tasks():
             self._tell(Action.STOPPED)
         self._take_away()
+        self._ask_to_end()
         if not self._gone_within(deadline):
             self._end("SIGKILL", END_DEADLINE)
 
@@ -143,6 +145,10 @@ class NodePart(ABC):
     @abstractmethod
     def _take_away(self) -> None:
         """Have the kubelet end it and not start it again."""
+
+    @abstractmethod
+    def _ask_to_end(self) -> None:
+        """Have it get a SIGTERM, unless it has been sent one by being taken away."""
 
     @abstractmethod
     def _bring_back(self) -> None:
@@ -225,6 +231,9 @@ class DeploymentPart(NodePart):
     def _take_away(self) -> None:
         self._scale(0)
 
+    def _ask_to_end(self) -> None:
+        """Its kubelet does, as with every pod that is deleted."""
+
     def _bring_back(self) -> None:
         self._scale(1)
 
@@ -249,10 +258,50 @@ class DeploymentPart(NodePart):
         return pod_log(self._api, self._ref.namespace, newest[1], size)
 
 
+class ControlPlaneNode:
+    """The kubelet of the control plane's node, which is frozen while a part that it would start is to be down.
+
+    Without a manifest, or under a kubelet that was started anew, etcd would come back late or never: that kubelet asks the
+    API server first, which answers nothing without etcd (Kubernetes 1.36: 34 s for each static pod that vanished, and no
+    static pod at all before its node is registered).
+    """
+
+    def __init__(self, cluster: KindCluster) -> None:
+        self._cluster = cluster
+        self._down: set[str] = set()
+
+    def keep_down(self, part: str) -> None:
+        """Freeze the kubelet, so that it does not start `part` again."""
+        self._down.add(part)
+        self._signal("-STOP")
+
+    def let_up(self, part: str) -> None:
+        """Let the kubelet go on: it starts `part`, and nothing that is still to be down."""
+        self._down.discard(part)
+        self._run("mkdir", "-p", AWAY)
+        for one in self._down:
+            self._move(one, MANIFESTS, AWAY)
+        self._move(part, AWAY, MANIFESTS)
+        self._signal("-CONT")
+
+    def _signal(self, signal: str) -> None:
+        self._run("kill", signal, self._run("cat", KUBELET_PID).strip())
+
+    def _move(self, part: str, source: str, target: str) -> None:
+        # it may be there already
+        self._cluster.node_exec(self._cluster.control_plane, "mv", f"{source}/{part}.yaml", target)
+
+    def _run(self, *argv: str) -> str:
+        done = self._cluster.node_exec(self._cluster.control_plane, *argv)
+        if done.returncode:
+            raise HarnessError(f"{' '.join(argv)} failed on {self._cluster.control_plane}: {last_line(done.stderr)}")
+        return done.text
+
+
 class StaticPart(NodePart):
     """A part of the control plane: a static pod on the control plane node; `api` reaches the cluster."""
 
-    def __init__(self, api: Api, name: str, cluster: KindCluster) -> None:
+    def __init__(self, api: Api, name: str, cluster: KindCluster, node: ControlPlaneNode) -> None:
         super().__init__(
             name,
             cluster,
@@ -260,18 +309,18 @@ class StaticPart(NodePart):
             'labels."io.cri-containerd.kind"==container',
         )
         self._api = api
+        self._node = node
         self._pod = ObjectRef("", "Pod", "kube-system", f"{name}-{cluster.control_plane}")
 
     def _take_away(self) -> None:
-        node = self._cluster.control_plane
-        self._on(node, "mkdir", "-p", AWAY)
-        self._cluster.node_exec(node, "mv", self._file(MANIFESTS), AWAY)  # it may be away
+        self._node.keep_down(self.name)
+
+    def _ask_to_end(self) -> None:
+        with suppress(HarnessError):  # it may have ended already
+            self._signal("SIGTERM")
 
     def _bring_back(self) -> None:
-        self._on(self._cluster.control_plane, "mv", self._file(AWAY), MANIFESTS)
-
-    def _file(self, folder: str) -> str:
-        return f"{folder}/{self.name}.yaml"
+        self._node.let_up(self.name)
 
     def _is_ready(self) -> bool:
         """Ask the API server, and unless it is about that itself or etcd, what the kubelet says of this very container."""

@@ -6,6 +6,8 @@ import pytest
 
 from fluxdrill.cluster.part import Part
 from fluxdrill.cluster.supervised import State
+from fluxdrill.flux.operations import resume, suspend
+from fluxdrill.kube.wait import UndecidedTimeoutError
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.pytest_plugin.measured import Measured
 from suites.nodes.conftest import NOTE, WEB, Nodes
@@ -14,7 +16,7 @@ from suites.sabotage import refused
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "stop-apiserver"), pytest.mark.timeout(600)]
 
-CONTROLS = ("test_control_while_the_api_server_is_away_nothing_recovers",)
+CONTROLS = ("test_control_while_flux_is_suspended_nothing_recovers",)
 
 SILENCE = 8.0
 """Seconds for which the API server says nothing: its own kubelet gives it ten times as long."""
@@ -37,7 +39,7 @@ def test_a_frozen_api_server_stops_no_workload_and_flux_applies_what_came_meanwh
         try:
             assert server.frozen
             nodes.push("while it was frozen")
-            with refused():
+            with pytest.raises(UndecidedTimeoutError, match="silent since"):
                 nodes.recovered(deadline=SILENCE)
         finally:
             begun = SYSTEM_CLOCK.now()
@@ -71,14 +73,25 @@ def test_a_part_of_the_control_plane_that_is_killed_is_started_again_and_nothing
     assert nodes.identity() == before
 
 
-def test_control_while_the_api_server_is_away_nothing_recovers(nodes: Nodes, server: Part) -> None:
-    """The check that every test here ends with fails as long as nobody answers."""
+def test_an_api_server_that_is_away_makes_a_wait_undecided_and_never_met(nodes: Nodes, server: Part) -> None:
+    """Nobody can say whether the workloads are well: that is told as such."""
     server.stop()
     try:
-        nodes.push("for nobody")
-        with refused():
+        with pytest.raises(UndecidedTimeoutError, match="silent since"):
             nodes.recovered(deadline=5)
     finally:
         server.start()
         server.wait_ready(120)
+    nodes.recovered()
+
+
+def test_control_while_flux_is_suspended_nothing_recovers(nodes: Nodes) -> None:
+    """The check that every test here ends with fails as long as Flux does nothing."""
+    suspend(nodes.lab.api, nodes.fleet.source)
+    try:
+        nodes.push("for nobody")
+        with refused():
+            nodes.recovered(deadline=8)
+    finally:
+        resume(nodes.lab.api, nodes.fleet.source)
     nodes.recovered()

@@ -11,13 +11,15 @@ from fluxdrill.cluster.standins import ABSENT
 from fluxdrill.flux import NAMESPACE as FLUX
 from fluxdrill.flux.inside import DEPLOYMENTS
 from fluxdrill.flux.operations import request
+from fluxdrill.kube.predicates import Predicate
 from fluxdrill.kube.wait import absent, all_current, wait_for
 from fluxdrill.model.clock import SYSTEM_CLOCK
-from fluxdrill.model.refs import ObjectRef
+from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
+from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 from suites.nodes.conftest import NOTE, POD, WEB, Nodes, deployment
 from suites.ordering.links import Link, config, kustomization
-from suites.ordering.seen import failed
+from suites.ordering.seen import failed, holds
 from suites.sabotage import refused
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "node-exec"), pytest.mark.timeout(600)]
@@ -63,6 +65,31 @@ def test_a_flux_controller_that_is_evicted_is_replaced_and_applies_what_came_mea
     measured(f"{name} evicted until recovered", SYSTEM_CLOCK.now().since(begun))
     assert nodes.lab.api.get(NOTE)["data"] == {"says": f"{name} was evicted"}
     assert nodes.pod(ref) != pod
+
+
+def test_a_frozen_controller_is_killed_by_its_kubelet_and_started_anew(nodes: Nodes, measured: Measured) -> None:
+    """A process that hangs is somebody's to kill in a pod: its liveness probe fails three times."""
+    part, ref = nodes.lab.flux["kustomize-controller"], DEPLOYMENTS[FLUX_CONTROLLERS.index("kustomize-controller")]
+    pod, run = nodes.pod(ref), part.identity
+    (status,) = nodes.lab.api.get(pod)["status"]["containerStatuses"]
+    begun = SYSTEM_CLOCK.now()
+    part.pause()
+    nodes.push("while it was frozen")
+    wait_for(nodes.lab.store, started_anew(pod, after=status["restartCount"]), deadline=150, what="its kubelet to start it anew", fail_fast=False)
+    measured("frozen until its kubelet started it anew", SYSTEM_CLOCK.now().since(begun), kind="detection")
+    nodes.recovered()
+    assert part.identity != run
+    assert nodes.pod(ref) == pod, "it was replaced, not started anew"
+
+
+def started_anew(pod: ObjectRef, *, after: int) -> Predicate:
+    """Met when the container of a pod was started anew more often than that, and is ready."""
+
+    def test(found: KubeObject) -> bool:
+        statuses = found.get("status", {}).get("containerStatuses") or []
+        return any(one["restartCount"] > after and one["ready"] for one in statuses)
+
+    return holds(pod, test, "was started anew")
 
 
 def test_an_image_that_cannot_be_pulled_fails_its_health_check_by_name_and_heals_from_git(

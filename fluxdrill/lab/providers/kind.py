@@ -18,7 +18,7 @@ from fluxdrill.cluster import audit, standins
 from fluxdrill.cluster.apiproxy import ApiProxy
 from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
 from fluxdrill.cluster.kind import KindCluster, KindOptions
-from fluxdrill.cluster.node_parts import DeploymentPart, StaticPart
+from fluxdrill.cluster.node_parts import ControlPlaneNode, DeploymentPart, StaticPart
 from fluxdrill.cluster.part import Part
 from fluxdrill.errors import HarnessError, RefusedError
 from fluxdrill.flux.controllers import READY_DEADLINE
@@ -139,7 +139,8 @@ class Kind:
 
     def start_cluster(self, api: Api) -> None:
         """Have foreign images replaced as their pods are made, from now on."""
-        self.cluster.processes = {name: StaticPart(api, name, self.cluster.kind) for name in CONTROL_PLANE}
+        node = ControlPlaneNode(self.cluster.kind)
+        self.cluster.processes = {name: StaticPart(api, name, self.cluster.kind, node) for name in CONTROL_PLANE}
         for policy in standins.policies(find(STANDIN).reference, [one.reference for one in IMAGES]):
             api.apply(policy)
 
