@@ -19,6 +19,9 @@ FLUX_CONTROLLERS = (
     "image-automation-controller",
 )
 
+NEXT = "@v1.37"
+"""What follows a program's name where it is that of the Kubernetes a cluster is upgraded to."""
+
 _KUBERNETES_STAMPS = tuple(
     f"{package}.{value}"
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -136,6 +139,11 @@ def _node_part(name: str, *version_argv: str) -> Binary:
     return _binary("kubernetes/v1.36-node", name, package, *version_argv, stamps=_KUBERNETES_STAMPS)
 
 
+def _next_kubernetes(name: str, *version_argv: str) -> Binary:
+    package = f"k8s.io/kubernetes/cmd/{name}"
+    return _binary("kubernetes/v1.37", name + NEXT, package, *version_argv, stamps=_KUBERNETES_STAMPS)
+
+
 def _containerd(name: str) -> Binary:
     package = f"github.com/containerd/containerd/v2/cmd/{name}"
     stamps = ("github.com/containerd/containerd/v2/version.Version={bare}",)
@@ -238,5 +246,16 @@ CLUSTER_BINARIES: tuple[Binary, ...] = (
 )
 """What clusters of containers are made of; an embedded lab needs none of it."""
 
-PINNED = Catalog(BINARIES, FILE_SETS, CLUSTER_BINARIES)
+NEXT_KUBERNETES: tuple[Binary, ...] = (
+    _next_kubernetes("kube-apiserver", "--version"),
+    _next_kubernetes("kube-controller-manager", "--version"),
+    _next_kubernetes("kube-scheduler", "--version"),
+    _next_kubernetes("kube-proxy", "--version"),
+    _next_kubernetes("kubelet", "--version"),
+    _next_kubernetes("kubeadm", "version", "--output=short"),
+    _next_kubernetes("kubectl", "version", "--client"),
+)
+"""The next minor version, for upgrades of a cluster; nothing else needs it."""
+
+PINNED = Catalog(BINARIES, FILE_SETS, (*CLUSTER_BINARIES, *NEXT_KUBERNETES))
 """What fluxdrill itself pins."""

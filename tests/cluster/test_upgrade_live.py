@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.images.components import ensure_archives, find
-from fluxdrill.cluster.kind import KindCluster
+from fluxdrill.cluster import upgrade as upgrading
+from fluxdrill.cluster.images.components import Archive, ensure_archives, find, make
+from fluxdrill.cluster.kind import KindCluster, KindOptions
 from fluxdrill.cluster.upgrade import Parts, Upgraded, next_parts, next_version, server_version, upgrade
 from fluxdrill.errors import HarnessError, UsageError
 from fluxdrill.process import run
 from fluxdrill.toolchain.build import path_of
-from fluxdrill.toolchain.catalog import NEXT_KUBERNETES, PINNED
+from fluxdrill.toolchain.catalog import NEXT, NEXT_KUBERNETES, PINNED
 from fluxdrill.toolchain.store import Origin, locate
 from tests.cluster.kinds import answers, apply, ask, claim, deployment, leased, needs_kind, pods, service, why_not
 from tests.processes import wait_until
@@ -42,26 +43,26 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """An upgrade that failed: what it said, and what the cluster was right after it."""
+class Failed:
+    """An upgrade that failed: what it said, and what the cluster was after it."""
 
     said: HarnessError
     server: str
-    kubelet: str
-    answered: set[str]
+    kubelets: set[str]
+    pods: dict[str, Pod]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KindCluster]:
-    """A control plane of the older version with a web server on a volume, a ConfigMap and a Secret."""
+    """Two nodes of the older version, a web server with a volume on each, a ConfigMap and a Secret."""
     with leased() as lease:
-        made = KindCluster.create(lease)
+        made = KindCluster.create(lease, KindOptions(workers=1))
         try:
             made.load_image(ensure_archives([find("standin")])["standin"])
-            web = deployment("web", replicas=1, volume="data")
-            apply(made, claim("data"), web, service("web", app="web"), CONFIG, SECRET)
+            apply(made, claim("data"), deployment("web", volume="data"), service("web", app="web"), CONFIG, SECRET)
             ask(made, "wait", "--for=condition=Available", "deployment/web", "--timeout=90s")
-            ask(made, "exec", "deployment/web", "--", "sh", "-c", "echo written before > /data/it")
+            for pod in pods(made, "web"):
+                ask(made, "exec", pod, "--", "sh", "-c", "echo written before by $(hostname) > /data/it")
             yield made
         finally:
             made.delete()
@@ -80,36 +81,56 @@ def before(cluster: KindCluster) -> dict[str, Pod]:
 
 
 @pytest.fixture(scope="module")
-def refused(cluster: KindCluster, before: dict[str, Pod], parts: Parts) -> Refused:
-    """The negative control: an upgrade that brings no images in."""
+def without_images(cluster: KindCluster, before: dict[str, Pod], parts: Parts) -> Failed:
+    """An upgrade that brings no images in."""
     assert before
-    with pytest.raises(HarnessError) as caught:
-        upgrade(cluster, replace(parts, images=()))
-    (web,) = pods(cluster, "web")
-    return Refused(caught.value, server_version(cluster), kubelet(cluster), answers(cluster, web, "web", times=1))
+    return fail(cluster, replace(parts, images=()))
 
 
 @pytest.fixture(scope="module")
-def upgraded(cluster: KindCluster, refused: Refused, parts: Parts) -> Upgraded:
-    """The upgrade, made after one that failed."""
-    assert refused
+def with_a_broken_image(
+    cluster: KindCluster, without_images: Failed, parts: Parts, tmp_path_factory: pytest.TempPathFactory
+) -> Failed:
+    """An upgrade to an API server that never starts: there is no program in its image."""
+    assert without_images
+    image = replace(find("kube-apiserver"), program=f"kube-apiserver{NEXT}")
+    path = tmp_path_factory.mktemp("broken") / "kube-apiserver.tar"
+    make(path, image, [], None)
+    images = [Archive(image.reference, path) if one.reference == image.reference else one for one in parts.images]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upgrading, "COMPONENT_SECONDS", 45)
+        return fail(cluster, replace(parts, images=tuple(images)))
+
+
+@pytest.fixture(scope="module")
+def upgraded(cluster: KindCluster, with_a_broken_image: Failed, parts: Parts) -> Upgraded:
+    """The upgrade, made after two that failed."""
+    assert with_a_broken_image
     return upgrade(cluster, parts)
 
 
-def test_an_upgrade_whose_images_are_missing_fails_and_the_old_version_serves_on(
-    cluster: KindCluster, before: dict[str, Pod], refused: Refused, parts: Parts
+def test_an_upgrade_whose_images_are_missing_fails_and_nothing_was_touched(
+    cluster: KindCluster, before: dict[str, Pod], without_images: Failed, parts: Parts
 ) -> None:
-    assert f"{cluster.control_plane} was not upgraded to {parts.version}: failed to pull image" in refused.said.problem
-    assert {one for one in refused.said.problem.split() if "kube-apiserver" in one} == {
-        f"fluxdrill.invalid/kube-apiserver:{parts.version};"
-    }
-    assert (refused.server, refused.kubelet) == (OLD, OLD)
-    assert refused.answered == {one for one in before if one.startswith("web-")}
+    said = without_images.said.problem
+    assert f"{cluster.control_plane} was not upgraded to {parts.version}: failed to pull image" in said
+    assert all(one.reference in said for one in parts.images)
+    assert (without_images.server, without_images.kubelets) == (OLD, {OLD})
+    assert without_images.pods == before
 
 
-def test_api_server_and_kubelet_are_of_the_next_version(cluster: KindCluster, upgraded: Upgraded) -> None:
+def test_a_control_plane_that_does_not_come_up_is_put_back(
+    cluster: KindCluster, before: dict[str, Pod], with_a_broken_image: Failed
+) -> None:
+    assert f"{cluster.control_plane} was not upgraded" in with_a_broken_image.said.problem
+    assert "kubeadm has tried to recover everything into the earlier state" in with_a_broken_image.said.problem
+    assert (with_a_broken_image.server, with_a_broken_image.kubelets) == (OLD, {OLD})
+    assert workloads(with_a_broken_image.pods) == workloads(before)
+
+
+def test_api_server_and_kubelets_are_of_the_next_version(cluster: KindCluster, upgraded: Upgraded) -> None:
     assert (upgraded.before, upgraded.after) == (OLD, next_version())
-    assert (server_version(cluster), kubelet(cluster)) == (next_version(), next_version())
+    assert (server_version(cluster), kubelets(cluster)) == (next_version(), {next_version()})
     asked = run([path_of("kubectl"), "--kubeconfig", cluster.kubeconfig, "version", "--output=json"], deadline=30)
     assert json.loads(asked.text)["serverVersion"]["gitVersion"] == next_version()
 
@@ -118,49 +139,48 @@ def test_the_control_plane_s_pods_run_the_next_version_and_the_others_their_own(
     cluster: KindCluster, before: dict[str, Pod], upgraded: Upgraded
 ) -> None:
     assert upgraded
-    tags = {name.partition("-lab-")[0]: one.image.rpartition(":")[2] for name, one in look(cluster).items()}
-    old = {name.partition("-lab-")[0]: one.image.rpartition(":")[2] for name, one in before.items()}
-    planes = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-    assert ({old[one] for one in planes}, {tags[one] for one in planes}) == ({OLD}, {next_version()})
-    assert {tag for name, tag in tags.items() if name.startswith("kube-proxy-")} == {next_version()}
-    assert tags["etcd"] == old["etcd"] == find("etcd").tag
+    old, new = ({one.image for one in found.values()} for found in (before, look(cluster)))
+    gone, come = sorted(old - new), sorted(new - old)
+    components = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
+    assert gone == [find(one).reference for one in components]
+    assert come == [find(one).reference.replace(OLD, next_version()) for one in components]
 
 
-def test_a_deployment_s_pod_is_the_same_and_never_ended(
+def test_the_pods_of_deployments_are_the_same_and_never_ended(
     cluster: KindCluster, before: dict[str, Pod], upgraded: Upgraded
 ) -> None:
     assert upgraded
-    after = look(cluster)
-    mine = {name: one for name, one in before.items() if name.startswith(("web-", "coredns-"))}
-    assert len(mine) == 3
-    assert {name: after.get(name) for name in mine} == mine
+    assert len(workloads(before)) == 4
+    assert workloads(look(cluster)) == workloads(before)
 
 
 def test_what_was_kept_in_the_cluster_is_there(cluster: KindCluster, upgraded: Upgraded) -> None:
     assert upgraded
-    assert ask(cluster, "exec", "deployment/web", "--", "cat", "/data/it") == "written before\n"
+    assert all(kept(cluster, pod) for pod in pods(cluster, "web"))
     assert ask(cluster, "get", "configmap", "kept", "--output=jsonpath={.data.colour}") == "blue"
     assert ask(cluster, "get", "secret", "kept", "--output=jsonpath={.data.word}") == "c3dvcmRmaXNo"
 
 
 def test_names_are_answered_and_new_pods_are_made(cluster: KindCluster, upgraded: Upgraded) -> None:
     assert upgraded
-    apply(cluster, deployment("second", replicas=1), service("second", app="second"))
+    apply(cluster, deployment("second"), service("second", app="second"))
     ask(cluster, "wait", "--for=condition=Available", "deployment/second", "--timeout=90s")
-    (web,), (second,) = pods(cluster, "web"), pods(cluster, "second")
-    wait_until(partial(served, cluster, web, "second"), within=30)
-    wait_until(partial(served, cluster, second, "web"), within=30)
-    outside = cluster.kubectl("exec", second, "--", "nslookup", "example.org")
-    assert (outside.returncode, "server can't find example.org: NXDOMAIN" in outside.text) == (1, True)
+    for asking, host in (("web", "second"), ("second", "web")):
+        for pod in pods(cluster, asking):
+            wait_until(partial(served, cluster, pod, host), within=30)
+            outside = cluster.kubectl("exec", pod, "--", "nslookup", "example.org")
+            assert (outside.returncode, "server can't find example.org: NXDOMAIN" in outside.text) == (1, True)
 
 
 def test_an_upgraded_node_comes_back_as_it_is_with_its_data(cluster: KindCluster, upgraded: Upgraded) -> None:
     assert upgraded
     cluster.restart_node(cluster.control_plane)
-    wait_until(lambda: cluster.kubectl("get", "--raw", "/readyz").returncode == 0, within=90)
-    assert (server_version(cluster), kubelet(cluster)) == (next_version(), next_version())
-    wait_until(partial(served, cluster, next(iter(pods(cluster, "web"))), "web"), within=90)
-    assert ask(cluster, "exec", "deployment/web", "--", "cat", "/data/it") == "written before\n"
+    wait_until(partial(serves, cluster), within=120)
+    assert cluster.node_exec(cluster.control_plane, "kubelet", "--version").text.split()[-1] == next_version()
+    assert server_version(cluster) == next_version()
+    for pod in pods(cluster, "web"):
+        wait_until(partial(served, cluster, pod, "web"), within=90)
+        assert kept(cluster, pod)
 
 
 def test_a_cluster_that_has_the_version_is_not_upgraded_again(
@@ -168,6 +188,36 @@ def test_a_cluster_that_has_the_version_is_not_upgraded_again(
 ) -> None:
     with pytest.raises(UsageError, match=rf"{cluster.name} runs {upgraded.after} already\."):
         upgrade(cluster, parts)
+
+
+def test_a_kubelet_that_stays_old_is_no_success_and_the_next_call_goes_on_from_there(
+    cluster: KindCluster, upgraded: Upgraded, parts: Parts
+) -> None:
+    put_kubelet_back(cluster, f"{cluster.name}-worker")
+    stale = replace(parts, programs={**parts.programs, "kubelet": path_of("kubelet")})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upgrading, "READY_SECONDS", 10)
+        with pytest.raises(HarnessError, match=r"was upgraded, but its kubelet has not taken over within 10 s\."):
+            upgrade(cluster, stale)
+    assert upgrade(cluster, parts).after == upgraded.after
+    assert kubelets(cluster) == {next_version()}
+
+
+def put_kubelet_back(cluster: KindCluster, node: str) -> None:
+    """Let a node run the older kubelet."""
+    cluster.docker.must("cp", path_of("kubelet"), f"{node}:/kubelet", what="The kubelet cannot be copied", deadline=60)
+    assert cluster.node_exec(node, "mv", "/kubelet", "/usr/local/bin/kubelet").returncode == 0
+    assert cluster.node_exec(node, "systemctl", "restart", "kubelet").returncode == 0
+    version = f"jsonpath={{.status.nodeInfo.kubeletVersion}}={OLD}"
+    ask(cluster, "wait", f"--for={version}", f"node/{node}", "--timeout=60s")
+
+
+def fail(cluster: KindCluster, parts: Parts) -> Failed:
+    """Upgrade to parts that cannot work, and return how it went, once the API server answers."""
+    with pytest.raises(HarnessError) as caught:
+        upgrade(cluster, parts)
+    wait_until(partial(serves, cluster), within=120)
+    return Failed(caught.value, server_version(cluster), kubelets(cluster), look(cluster))
 
 
 def look(cluster: KindCluster) -> dict[str, Pod]:
@@ -187,14 +237,27 @@ def _pod(item: dict[str, Any]) -> Pod:
     )
 
 
-def kubelet(cluster: KindCluster) -> str:
-    """Return the version of the control plane node's kubelet as the API server knows it."""
-    words = ("get", "node", cluster.control_plane, "--output=jsonpath={.status.nodeInfo.kubeletVersion}")
-    return ask(cluster, *words)
+def workloads(found: dict[str, Pod]) -> dict[str, Pod]:
+    """Return those of Deployments."""
+    return {name: one for name, one in found.items() if name.startswith(("web-", "coredns-"))}
+
+
+def kubelets(cluster: KindCluster) -> set[str]:
+    """Return the versions of the kubelets as the API server knows them."""
+    return set(ask(cluster, "get", "nodes", "--output=jsonpath={.items[*].status.nodeInfo.kubeletVersion}").split())
+
+
+def serves(cluster: KindCluster) -> bool:
+    """Whether the API server answers that it is ready."""
+    return cluster.kubectl("get", "--raw", "/readyz").returncode == 0
+
+
+def kept(cluster: KindCluster, pod: str) -> bool:
+    """Whether a web server's volume holds what it wrote before the upgrade."""
+    return ask(cluster, "exec", pod, "--", "cat", "/data/it") == f"written before by {pod}\n"
 
 
 def served(cluster: KindCluster, pod: str, host: str) -> bool:
-    """Whether `pod` gets an answer from the one server of `host`, asked by its name."""
-    return cluster.kubectl("exec", pod, "--", "true").returncode == 0 and answers(cluster, pod, host, times=1) == set(
-        pods(cluster, host)
-    )
+    """Whether `pod` gets an answer from both servers of `host`, asked by name."""
+    runs = cluster.kubectl("exec", pod, "--", "true").returncode == 0
+    return runs and answers(cluster, pod, host) == set(pods(cluster, host))

@@ -14,7 +14,17 @@ import pytest
 import yaml
 
 from fluxdrill.errors import HarnessError
-from fluxdrill.toolchain.catalog import BINARIES, FILE_SETS, FLUX_CONTROLLERS, PINNED, Binary, FileSet, modules_root
+from fluxdrill.toolchain.catalog import (
+    BINARIES,
+    FILE_SETS,
+    FLUX_CONTROLLERS,
+    NEXT,
+    NEXT_KUBERNETES,
+    PINNED,
+    Binary,
+    FileSet,
+    modules_root,
+)
 from fluxdrill.toolchain.golang import find_go
 from fluxdrill.toolchain.gomod import GoModule, kubernetes_replaces, read_module
 
@@ -84,6 +94,18 @@ def test_a_node_has_the_kubernetes_version_of_the_control_plane() -> None:
     versions = {PINNED.find(name).version for name in ("kubelet", "kubeadm", "kubectl", "kube-proxy", "kube-apiserver")}
     assert len(versions) == 1
     assert kubernetes_replaces(versions.pop()) in (KUBERNETES.parent / "v1.36-node" / "go.mod").read_text()
+
+
+def test_the_next_kubernetes_is_one_minor_version_later_and_has_everything_a_node_has() -> None:
+    (version,) = {one.version for one in NEXT_KUBERNETES}
+    now = PINNED.find("kubelet").version
+    assert int(version.split(".")[1]) == int(now.split(".")[1]) + 1
+    family = {one.name for one in PINNED.every() if isinstance(one, Binary) and one.package.startswith("k8s.io/")}
+    names = {one.name for one in NEXT_KUBERNETES}
+    assert {name.removesuffix(NEXT) for name in names} == family - names
+    text = (KUBERNETES.parent / "v1.37" / "go.mod").read_text()
+    assert kubernetes_replaces(version) in text
+    assert text.count("=>") == kubernetes_replaces(version).count("=>")
 
 
 def test_no_module_takes_a_folder_of_this_machine() -> None:
