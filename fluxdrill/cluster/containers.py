@@ -29,6 +29,7 @@ ADDRESS_FILE = "engine"
 QUICK = 20.0
 REMOVE_DEADLINE = 60.0
 _MOST = 100
+_INTERVAL = 0.2
 _GONE = re.compile(r"No such (container|network)|not found|already in progress", re.IGNORECASE)
 _FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _DEAD = ("Cannot connect to the Docker daemon", "error during connect")
@@ -184,29 +185,48 @@ def remove(docker: Docker, cluster: str) -> int:
 
     Raises HarnessError where the engine does not remove them.
     """
-    removed = 0
-    # in rounds: the engine may still have been at work for a client that was killed
-    while found := nodes(docker, cluster):
+    removed, end = 0, time.monotonic() + REMOVE_DEADLINE
+    # in rounds: the engine may still be at work for a client that was killed; k3d's volume is in use then
+    while (found := nodes(docker, cluster)) or not _removed_volumes(docker, cluster):
         what = f"{cluster} cannot be removed"
-        if removed > _MOST:
+        if removed > _MOST or time.monotonic() > end:
             raise HarnessError(f"{what}: its containers come back.", hint="See who makes them: `docker ps`.")
+        if not found:
+            time.sleep(_INTERVAL)
+            continue
         done = docker.run("rm", "--force", "--volumes", *found, deadline=REMOVE_DEADLINE)
         if done.returncode and not _GONE.search(done.stderr):  # another reaper may be at it
             raise HarnessError(f"{what}: {last_line(done.stderr)}")
         removed += len(found)
-    _remove_volumes(docker, cluster)
     done = docker.run("network", "rm", cluster)
     if done.returncode and not _GONE.search(done.stderr):
         raise HarnessError(f"The network of {cluster} cannot be removed: {last_line(done.stderr)}")
     return removed
 
 
-def _remove_volumes(docker: Docker, cluster: str) -> None:
-    """Remove the volume that k3d makes for a cluster; those of its containers have gone with them."""
-    what = f"The volumes of {cluster} cannot be removed"
+def _removed_volumes(docker: Docker, cluster: str) -> bool:
+    """Remove the volume that k3d makes for a cluster, unless it is in use, and tell whether there is none any more."""
+    what = f"The volumes of {cluster} cannot be listed"
     listed = docker.must("volume", "ls", "--quiet", "--filter", f"label={K3D_LABEL}={cluster}", what=what).split()
-    if listed:
-        docker.must("volume", "rm", "--force", *listed, what=what)
+    return not listed or docker.run("volume", "rm", "--force", *listed).returncode == 0
+
+
+def remove_one(docker: Docker, name: str, *, image: str) -> None:
+    """Remove a container, also one that the engine is still making for a client that has gone.
+
+    Such a one is not listed, but its name is taken: it is gone once the name can be had, for a container of `image` that
+    never starts. Raises HarnessError where that is not so in time.
+    """
+    end = time.monotonic() + REMOVE_DEADLINE
+    while True:
+        docker.run("rm", "--force", "--volumes", name, deadline=REMOVE_DEADLINE)
+        done = docker.run("create", "--name", name, "--network", "none", image)
+        if done.returncode == 0:
+            docker.must("rm", "--force", "--volumes", name, what=f"{name} cannot be removed")
+            return
+        if "is already in use" not in done.stderr or time.monotonic() > end:
+            raise HarnessError(f"{name} cannot be removed: {last_line(done.stderr)}")
+        time.sleep(_INTERVAL)
 
 
 def remove_of_lab(folder: Path) -> int:

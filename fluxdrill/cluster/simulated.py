@@ -37,6 +37,11 @@ class Behaviour(StrEnum):
     FAIL = "fail"
 
 
+def told(behaviour: Behaviour) -> Document:
+    """Return the patch by which a pod, or a template of pods, is told how to behave."""
+    return {"metadata": {"annotations": {BEHAVIOUR: str(behaviour)}}}
+
+
 def objects() -> list[Document]:
     """Return what a cluster needs for simulated pods: the node, and the default storage class with its driver."""
     return [_node(), _storage_class(), _driver()]

@@ -36,7 +36,7 @@ from fluxdrill.lab.providers.embedded import Embedded
 from fluxdrill.lab.providers.kind import Kind
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.records import Record
-from fluxdrill.model.refs import Resource
+from fluxdrill.model.refs import ObjectRef, Resource
 from fluxdrill.progress import Progress, Silent
 from fluxdrill.sealedsecrets import controller, sealing
 from fluxdrill.sealedsecrets.controller import SealedSecretsController
@@ -217,6 +217,10 @@ class Lab:
         """Return a place for a registry in this lab, below `name`: for one with credentials, or with faults of its own."""
         program = ensure([REGISTRY], progress=self._progress)[0][REGISTRY]
         return RegistryHome(program, self.folder / name, self.lab_id, self._ports.take(), self.outside.environment)
+
+    def heal_pod(self, pod: ObjectRef) -> None:
+        """Have a pod whose annotations say never-ready become ready: the cause ends, and its owner is not touched."""
+        self.provider.heal_pod(self.api, pod)
 
     @property
     def secrets(self) -> tuple[str, ...]:

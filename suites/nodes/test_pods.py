@@ -75,7 +75,13 @@ def test_a_frozen_controller_is_killed_by_its_kubelet_and_started_anew(nodes: No
     begun = SYSTEM_CLOCK.now()
     part.pause()
     nodes.push("while it was frozen")
-    wait_for(nodes.lab.store, started_anew(pod, after=status["restartCount"]), deadline=150, what="its kubelet to start it anew", fail_fast=False)
+    wait_for(
+        nodes.lab.store,
+        started_anew(pod, after=status["restartCount"]),
+        deadline=150,
+        what="its kubelet to start it anew",
+        fail_fast=False,
+    )
     measured("frozen until its kubelet started it anew", SYSTEM_CLOCK.now().since(begun), kind="detection")
     nodes.recovered()
     assert part.identity != run

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.simulated import BEHAVIOUR, Behaviour
+from fluxdrill.cluster.simulated import Behaviour
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.wait import absent, all_of, condition, present, wait_for
@@ -43,7 +43,7 @@ def health_check(ref: ObjectRef) -> dict[str, Any]:
 def becomes_ready(lab: Lab, name: str) -> None:
     """Have the one pod of the Deployment `name` become ready."""
     (pod,) = [one for one in lab.store.list(POD, "default") if one["metadata"]["labels"].get("app") == name]
-    lab.api.patch(ObjectRef.of(pod), {"metadata": {"annotations": {BEHAVIOUR: Behaviour.READY}}})
+    lab.heal_pod(ObjectRef.of(pod))
 
 
 def is_held_back(lab: Lab, name: str, *, seconds: float = 5) -> None:

@@ -191,7 +191,7 @@ class Release:
         ill = [one for one in pods if _belongs(one, self.name) and one["metadata"]["annotations"][BEHAVIOUR] != "ready"]
         assert ill, f"{self.name} has no pod to heal"
         for pod in ill:
-            self.lab.api.patch(ObjectRef.of(pod), {"metadata": {"annotations": {BEHAVIOUR: str(Behaviour.READY)}}})
+            self.lab.heal_pod(ObjectRef.of(pod))
 
     def wait_serving(self) -> None:
         """Wait until its workload is as it was asked to be, and ready."""

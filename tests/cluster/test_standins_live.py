@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.standins import ABSENT, NO_CLASS, READY_FILE, SCRIPT, policies
+from fluxdrill.cluster.standins import ABSENT, NO_CLASS, PORT, READY_FILE, SCRIPT, policies
 from fluxdrill.kube.errors import ApiError
 from fluxdrill.lab.lab import Lab, LabSpec
 from tests.processes import wait_until
@@ -50,7 +50,7 @@ def container(lab: Lab, notes: dict[str, str], **fields: Any) -> dict[str, Any]:
 def acts(one: dict[str, Any]) -> tuple[str, str]:
     """Return the behaviour of a stand-in and its seconds."""
     assert one["command"][:3] == ["sh", "-c", SCRIPT]
-    behaviour, seconds = one["command"][3:]
+    behaviour, seconds, _ = one["command"][3:]
     return behaviour, seconds
 
 
@@ -60,7 +60,7 @@ def test_a_foreign_container_becomes_a_stand_in_that_is_ready_by_its_own_probe(l
     probe = {"httpGet": {"path": "/", "port": 80}}
     one = container(lab, {}, args=["serve"], livenessProbe=probe, startupProbe=probe, readinessProbe=probe)
     assert (one["image"], one["imagePullPolicy"], acts(one)) == (IMAGE, "IfNotPresent", ("ready", "0"))
-    assert one["readinessProbe"]["exec"]["command"] == ["test", "-e", READY_FILE]
+    assert one["readinessProbe"]["tcpSocket"]["port"] == int(one["command"][-1]) == PORT
     assert not {"args", "livenessProbe", "startupProbe"} & {key for key, value in one.items() if value}
 
 
@@ -93,6 +93,7 @@ def test_the_pod_of_a_job_completes_and_init_containers_end_at_once(lab: Lab) ->
     spec = {"containers": [main, {**main, "name": "second"}], "initContainers": [before]}
     made = lab.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})["spec"]
     assert [acts(one) for one in made["containers"]] == [("complete", "0")] * 2
+    assert [one["readinessProbe"]["tcpSocket"]["port"] for one in made["containers"]] == [PORT, PORT + 1]
     assert [acts(one) for one in made["initContainers"]] == [("complete", "0")]
 
 
@@ -135,11 +136,14 @@ def test_control_without_the_policies_a_foreign_image_stays() -> None:
 def test_the_script_does_what_it_is_told(tmp_path: Path, behaviour: str, code: int | None, *, ready: bool) -> None:
     """In a real shell; what goes on ends by SIGTERM at once, as a well-behaved program does."""
     file = tmp_path / "ready"
-    script = SCRIPT.replace(READY_FILE, str(file))
-    with subprocess.Popen(["/bin/sh", "-c", script, behaviour, "0"], start_new_session=True) as process:
+    served = tmp_path / "served"
+    # a web server of busybox's is not on every machine: that it was reached is what counts here
+    server = f'httpd() {{ echo "$*" > {served}; sleep 60; }}\n'
+    script = server + SCRIPT.replace(READY_FILE, str(file))
+    with subprocess.Popen(["/bin/sh", "-c", script, behaviour, "0", "8099"], start_new_session=True) as process:
         try:
             if code is None:
-                wait_until(lambda: file.exists() or not ready)
+                wait_until(lambda: served.exists() or not ready)
                 time.sleep(0.2)  # it would have ended by now
                 assert process.poll() is None
                 os.killpg(process.pid, signal.SIGTERM)
@@ -149,4 +153,4 @@ def test_the_script_does_what_it_is_told(tmp_path: Path, behaviour: str, code: i
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    assert file.exists() is ready
+    assert file.exists() is served.exists() is ready

@@ -16,6 +16,7 @@ from fluxdrill.cluster.ports import PortBlock
 from fluxdrill.flux.controllers import Pace
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.watch import Store
+from fluxdrill.model.refs import ObjectRef
 from fluxdrill.progress import Progress
 from fluxdrill.sources.outside import Outside
 from fluxdrill.toolchain.build import Tools
@@ -101,6 +102,9 @@ class Provider(Protocol):
 
     def start_flux(self, api: Api, store: Store) -> None:
         """Start Flux's controllers and wait until each is ready; its API and accounts are there."""
+
+    def heal_pod(self, api: Api, pod: ObjectRef) -> None:
+        """Have a pod that is told to be never ready become ready, as if its cause had ended."""
 
     def wait_cluster(self) -> None:
         """Wait until what `start_cluster` started is ready."""

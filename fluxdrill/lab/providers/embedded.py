@@ -13,12 +13,14 @@ from fluxdrill.cluster.apiproxy import ApiProxy
 from fluxdrill.cluster.embedded import BINARIES, EmbeddedCluster
 from fluxdrill.cluster.part import Part
 from fluxdrill.cluster.ports import HOST
+from fluxdrill.cluster.simulated import Behaviour
 from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.flux.controllers import READY_DEADLINE, Addresses, ControllerHome, controllers
 from fluxdrill.flux.install import controller_kubeconfig
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab.providers import Home
+from fluxdrill.model.refs import ObjectRef
 from fluxdrill.sources.outside import Outside
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
@@ -81,6 +83,10 @@ class Embedded:
         self._flux = controllers(parts, self._addresses, home.pace)
         self.proxy.process.wait_ready(READY_DEADLINE)
         _start_all(self._flux.values())
+
+    def heal_pod(self, api: Api, pod: ObjectRef) -> None:
+        """Have a pod become ready: kwok does what its annotation says now."""
+        api.patch(pod, simulated.told(Behaviour.READY))
 
     def wait_cluster(self) -> None:
         """Wait until controller-manager, scheduler and kwok answer as ready."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +15,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 
-from fluxdrill.cluster import audit, standins
+from fluxdrill.cluster import audit, simulated, standins
 from fluxdrill.cluster.apiproxy import ApiProxy
 from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
 from fluxdrill.cluster.kind import KindCluster, KindOptions
 from fluxdrill.cluster.node_parts import ControlPlaneNode, DeploymentPart, StaticPart
 from fluxdrill.cluster.part import Part
+from fluxdrill.cluster.simulated import Behaviour
 from fluxdrill.errors import HarnessError, RefusedError
 from fluxdrill.flux.controllers import READY_DEADLINE
 from fluxdrill.flux.inside import DEPLOYMENTS, InsideOptions, deploy
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.watch import Store
 from fluxdrill.lab.providers import Home
+from fluxdrill.model.refs import ObjectRef
 from fluxdrill.process import run
 from fluxdrill.sources.outside import Outside
 from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from fluxdrill.lab.lab import Lab
 
 STANDIN = "standin"
+LOADS_AT_ONCE = 3
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -119,9 +123,9 @@ class Kind:
             host=self.host,
         )
         self.proxy.process.start()
-        for archive in self._images.values():
-            home.progress.update(f"loading {archive.reference}")
-            kind.load_image(archive)
+        home.progress.update(f"loading {len(self._images)} images into the nodes of {kind.name}")
+        with ThreadPoolExecutor(max_workers=LOADS_AT_ONCE) as pool:
+            list(pool.map(kind.load_image, self._images.values()))
 
     def _options(self) -> KindOptions:
         wanted, folder = self._home.options, self._home.folder
@@ -153,6 +157,13 @@ class Kind:
         )
         deploy(api, store, self._home.tools, options)
         self._flux = {ref.name: DeploymentPart(api, ref, self.cluster.kind) for ref in DEPLOYMENTS}
+
+    def heal_pod(self, api: Api, pod: ObjectRef) -> None:
+        """Have a pod become ready: its stand-in waits for a file."""
+        api.patch(pod, simulated.told(Behaviour.READY))
+        words = ("exec", "--namespace", pod.namespace, pod.name, "--", "touch", standins.READY_FILE)
+        if (done := self.cluster.kind.kubectl(*words)).returncode:
+            raise HarnessError(f"{pod} cannot be healed: {done.stderr.strip()}")
 
     def wait_cluster(self) -> None:
         """Nothing is left to wait for: the cluster was whole when its API served."""
