@@ -6,6 +6,7 @@ Proved with kind 0.33.0 and Kubernetes 1.36.3 on an engine with cgroup v1.
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -137,8 +138,10 @@ def _config(options: KindOptions, gateway: str) -> dict[str, object]:
         "failCgroupV1": False,
     }
     if options.disk:
-        # for five minutes after the pressure has gone a kubelet would otherwise take no pods
-        kubelet |= {"evictionHard": {"nodefs.available": "20%"}, "evictionPressureTransitionPeriod": "5s"}
+        # an amount, since the control plane's node has this machine's disk, of which any part may be free;
+        # and for five minutes after the pressure has gone a kubelet would otherwise take no pods
+        room = f"{shutil.disk_usage(options.disk).total // 5 >> 20}Mi"
+        kubelet |= {"evictionHard": {"nodefs.available": room}, "evictionPressureTransitionPeriod": "5s"}
     etcd, dns = (find(name).tag for name in ("etcd", "coredns"))
     cluster = {
         "kind": "ClusterConfiguration",

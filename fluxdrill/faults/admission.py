@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from fluxdrill.cluster.ports import HOST
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State
 from fluxdrill.faults.world import World
 from fluxdrill.kube.errors import ApiError, NotFoundError
@@ -176,10 +177,11 @@ class Hang(_OnRequests):
     def inject(self, world: World, state: State) -> None:
         """Listen without answering, and tell the API server to ask there."""
         assert isinstance(self.args, Hung)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)  # the kernel accepts, nobody reads
+        host = world.lab.host if world.lab is not None else HOST
+        self._listener = socket.create_server((host, 0), backlog=64)  # the kernel accepts, nobody reads
         webhook = {
             "name": HANGS,
-            "clientConfig": {"url": f"https://127.0.0.1:{self._listener.getsockname()[1]}/"},
+            "clientConfig": {"url": f"https://{host}:{self._listener.getsockname()[1]}/"},
             "rules": [self.rule],
             "namespaceSelector": self.selector,
             "failurePolicy": "Fail",

@@ -79,12 +79,12 @@ class Down(_Server):
     def observe(self, world: World, state: State) -> Probe:
         """A connection to its port is refused."""
         del state
-        port = self.server(world).port
+        server = world.own_lab.host, self.server(world).port
 
         def ask() -> tuple[bool, str]:
             with socket.socket() as connection:
                 connection.settimeout(2)
-                refused = connection.connect_ex(("127.0.0.1", port)) != 0
+                refused = connection.connect_ex(server) != 0
             return refused, f"a connection to the {self.serves} server is {'refused' if refused else 'accepted'}"
 
         return Probe(ask)

@@ -136,6 +136,11 @@ class Lab:
         return self.provider.flux
 
     @property
+    def host(self) -> str:
+        """The address of this machine at which Flux and the API server of this lab reach what runs on it."""
+        return self.provider.host
+
+    @property
     def outside(self) -> Outside:
         """What refuses the hosts outside, and knows who was wanted."""
         return self.provider.outside
@@ -208,7 +213,7 @@ class Lab:
         """The lab's OCI registry, without credentials; started, and built if need be, when it is first asked for."""
         with self._registry_lock:
             if self._registry is None:
-                made = Registry(self.registry_home(REGISTRY), host=self.provider.host)
+                made = Registry(self.registry_home(REGISTRY), host=self.host)
                 self._registry = self._stack.enter_context(made)
                 self._watching.enter_context(self.interventions.of([made.process], {REGISTRY: made}))
             return self._registry
@@ -250,7 +255,7 @@ class Lab:
         self.api = self._stack.enter_context(Api.connect(self.kubeconfig))
         self.store = self._watching.enter_context(Store(self.api, clock=SYSTEM_CLOCK, on_record=self._observe))
         self.git = self._stack.enter_context(self._git_server())
-        self.charts = self._stack.enter_context(ChartServer(host=self.provider.host))
+        self.charts = self._stack.enter_context(ChartServer(host=self.host))
         self._step("cluster and its pods", partial(self.provider.start_cluster, self.api))
         if self.spec.sealed_secrets:
             self._step("sealing key and sealed-secrets", self._start_sealed_secrets)
@@ -272,7 +277,7 @@ class Lab:
         self.start_times[name] = time.monotonic() - self._began
 
     def _git_server(self) -> GitServer:
-        return GitServer(self.git_root, user=GIT_USER, password=self.password, host=self.provider.host)
+        return GitServer(self.git_root, user=GIT_USER, password=self.password, host=self.host)
 
     @staticmethod
     def _optional_programs(spec: LabSpec) -> list[str]:

@@ -1,4 +1,4 @@
-"""A worker whose disk is filled by a pod: the kubelet evicts, Flux says whose fault it is, and Git heals it."""
+"""A worker whose disk is filled by a pod: the kubelet evicts it and refuses others, and Git heals it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from fluxdrill.pytest_plugin.measured import Measured
 from fluxdrill.pytest_plugin.plugin import start
 from suites.nodes.conftest import POD, deployment
 from suites.ordering.links import Fleet, Link
-from suites.ordering.seen import failed
 from suites.sabotage import refused
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "node-exec"), pytest.mark.timeout(600)]
@@ -35,8 +34,11 @@ HOG, MODEST = (ObjectRef("apps", "Deployment", "default", name) for name in ("ho
 
 
 def filling(mebibytes: int) -> KubeObject:
-    """Return the Deployment of a pod that writes so much into a scratch volume on its node."""
-    write = f"head -c {mebibytes}M /dev/zero > /cache/fill; trap 'exit 0' TERM; sleep 3600 & wait $!"
+    """Return the Deployment of a pod that writes so much into a scratch volume on its node.
+
+    It hears no SIGTERM: a pod whose program ends well when it is evicted is "Succeeded", and nobody sees the eviction.
+    """
+    write = f"dd if=/dev/zero of=/cache/fill bs=1M count={mebibytes} && exec sleep 3600"
     mount = {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
     return deployment(HOG, "sh", "-c", write, container=mount, volumes=[{"name": "cache", "emptyDir": {}}])
 
@@ -100,10 +102,14 @@ def test_control_a_disk_with_room_evicts_nobody(small: Small) -> None:
         wait_for(small.lab.store, evicted(HOG), deadline=12, what="an eviction", fail_fast=False)
 
 
-def test_the_pod_that_fills_a_disk_is_evicted_flux_names_it_and_its_neighbour_keeps_its_identity(
+def test_the_pod_that_fills_a_disk_is_evicted_again_and_again_until_git_heals_it_and_its_neighbour_stays(
     small: Small, measured: Measured
 ) -> None:
-    """The kubelet evicts who takes most; the health check fails by name; less in Git, and all is well again."""
+    """The kubelet evicts who takes most, and refuses new pods meanwhile, Flux's own among them; less in Git heals it.
+
+    Flux itself need not say a word: a pod without a probe counts as ready before it is evicted, and nobody looks again
+    before the interval is over.
+    """
     neighbour = small.lab.api.list(small.lab.api.resource("", "Pod"), namespace="default", label_selector="app=modest")
     begun = SYSTEM_CLOCK.now()
     small.commit(FULL)
@@ -111,9 +117,7 @@ def test_the_pod_that_fills_a_disk_is_evicted_flux_names_it_and_its_neighbour_ke
     wait_for(small.lab.store, pressed, deadline=120, what="pressure on the disk", fail_fast=False)
     measured("disk filled until the node says so", SYSTEM_CLOCK.now().since(begun), kind="detection")
     wait_for(small.lab.store, evicted(HOG), deadline=60, what="an eviction", fail_fast=False)
-    named = failed(small.hog.ref, "HealthCheckFailed", "Deployment/default/hog")
-    wait_for(small.lab.store, named, deadline=120, what="Flux to name the Deployment", fail_fast=False)
-    measured("disk filled until Flux names who fills it", SYSTEM_CLOCK.now().since(begun), kind="detection")
+    measured("disk filled until its pod is evicted", SYSTEM_CLOCK.now().since(begun), kind="detection")
     begun = SYSTEM_CLOCK.now()
     small.commit(LITTLE)
     small.settled()

@@ -10,6 +10,8 @@ from fluxdrill.flux.advice.case import Retries, State
 from suites.remediation.releases import NEVER_READY, Release
 
 BROKEN_IMAGE = {"behaviour": "image-pull-error"}
+PULLS = "ImagePull"
+"""A real kubelet says ErrImagePull and ImagePullBackOff in turn."""
 CRASHING = {"behaviour": "crash-loop"}
 RETRY = {"name": "RetryOnFailure", "retryInterval": "2s"}
 IMPATIENT = {"timeout": "7s"}
@@ -51,7 +53,7 @@ SITUATIONS: Mapping[str, Situation] = {
         install=CRASHING, spec={"install": IMPATIENT}, cure=_pods_heal,
     ),
     "no-block-upgrade": Situation(
-        State.OUT_OF_RETRIES, Retries.NOT_BY_ITSELF, ("Pod", ""), "ImagePullBackOff",
+        State.OUT_OF_RETRIES, Retries.NOT_BY_ITSELF, ("Pod", ""), PULLS,
         upgrade=BROKEN_IMAGE, spec={"upgrade": IMPATIENT}, cure=_pods_heal,
     ),
     "rolled-back": Situation(
@@ -66,7 +68,7 @@ SITUATIONS: Mapping[str, Situation] = {
         State.OUT_OF_RETRIES, Retries.NOT_BY_ITSELF, install={"test": "fail"}, spec={"test": {"enable": True}},
     ),
     "retry-on-failure": Situation(
-        State.RETRYING, Retries.BY_ITSELF, ("Pod", ""), "ImagePullBackOff",
+        State.RETRYING, Retries.BY_ITSELF, ("Pod", ""), PULLS,
         upgrade=BROKEN_IMAGE, spec={"upgrade": {**IMPATIENT, "strategy": RETRY}}, cure=_pods_heal,
     ),
     "uncounted": Situation(

@@ -76,6 +76,7 @@ def test_s67_advice_names_the_state_and_lands_on_the_injected_cause(told: dict[s
     told[name].wait(lands_on(told[name], SITUATIONS[name]), what="to be explained", deadline=DEADLINE)
 
 
+@pytest.mark.needs("simulated-pods")  # on real nodes a pod that crashes or lacks its image cannot be healed by hand
 def test_what_advice_says_of_trying_again_is_what_happens_once_the_cause_has_healed(
     lab: Lab, told: dict[str, Release], measured: Measured
 ) -> None:
@@ -112,7 +113,7 @@ def test_s67_advice_follows_a_dependency_down_to_the_pod_that_fails(make_release
     assert [one.about for one in chain] == [second.ref, first.ref]
     assert (chain[0].state, chain[0].leaf, chain[0].retries) == (State.DEPENDENCY, first.ref, Retries.BY_ITSELF)
     assert chain[1].leaf.kind == "Pod"
-    assert "ImagePullBackOff" in chain[1].cause
+    assert "ImagePull" in chain[1].cause  # a real kubelet says ErrImagePull and ImagePullBackOff in turn
 
 
 def test_s67_advice_tells_missing_values_and_goes_on_once_they_are_there(make_release: MakeRelease) -> None:
@@ -133,7 +134,7 @@ def test_s67_advice_tells_missing_values_and_goes_on_once_they_are_there(make_re
 def test_s67_advice_tells_a_version_that_does_not_exist_from_a_repository_that_is_down(lab: Lab) -> None:
     """S67: the leaf is the HelmChart in the one case, the HelmRepository in the other; Ready is only cut off."""
     mark = secrets.token_hex(2)
-    with ChartServer() as server:
+    with ChartServer(host=lab.host) as server:
         server.publish(NAME, VERSION, package(VERSION))
         source = repository_ref(f"explained-{mark}")
         lab.api.apply(repository(source.name, server.url))

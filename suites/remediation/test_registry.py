@@ -49,7 +49,7 @@ QUIET = 6.0
 @pytest.fixture(scope="module")
 def registry(lab: Lab) -> Iterator[Registry]:
     """A registry that lets nobody in without credentials."""
-    with Registry(lab.registry_home("registry-closed"), user=USER, password=PASSWORD) as server:
+    with Registry(lab.registry_home("registry-closed"), user=USER, password=PASSWORD, host=lab.host) as server:
         target = {"registry-closed": server}
         with lab.interventions.of([server.process], target):
             yield server

@@ -92,7 +92,7 @@ def _not_found(chart: KubeObject) -> bool:
 @pytest.fixture
 def supply(lab: Lab) -> Iterator[Supply]:
     """A supply whose chart is Ready at 1.0.0."""
-    with ChartServer(user=USER, password=PASSWORD) as server:
+    with ChartServer(user=USER, password=PASSWORD, host=lab.host) as server:
         one = Supply(lab, server, f"supply-{secrets.token_hex(2)}")
         one.publish("1.0.0")
         meta = {"name": one.name, "namespace": NAMESPACE}
