@@ -13,7 +13,7 @@ from fluxdrill.progress import TerminalProgress
 if TYPE_CHECKING:
     from fluxdrill.cluster.images.components import Archive
 
-NODE = "node"
+NODE, K3D = "node", "k3d"
 images = typer.Typer(no_args_is_help=True, help="Container images for clusters of real nodes, made without a registry.")
 out = Console(width=10_000, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -24,16 +24,22 @@ def images_build(
     *,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask apt for newer packages first.")] = False,
 ) -> None:
-    """Make what is missing into the cache; needs no engine. A second call finds everything."""
+    """Make what is missing into the cache; needs no engine. A second call finds everything.
+
+    The image called k3d keeps k3d's contract with upstream Kubernetes: the k3d driver is proved with it, k3s itself is not.
+    """
     from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
+    from fluxdrill.cluster.images.k3d import ensure_k3d_image
     from fluxdrill.cluster.images.node import ensure_node_image
 
-    wanted = list(dict.fromkeys(names or [*(one.name for one in IMAGES), NODE]))
-    others = [find(name) for name in wanted if name != NODE]
+    wanted = list(dict.fromkeys(names or [*(one.name for one in IMAGES), NODE, K3D]))
+    others = [find(name) for name in wanted if name not in (NODE, K3D)]
     with TerminalProgress().running() as progress:
         made = ensure_archives(others, refresh=refresh, progress=progress)
         if NODE in wanted:
             made[NODE] = ensure_node_image(refresh=refresh, progress=progress)
+        if K3D in wanted:
+            made[K3D] = ensure_k3d_image(refresh=refresh and NODE not in wanted, progress=progress)
     _show(list(made.values()))
 
 

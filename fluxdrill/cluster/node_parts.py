@@ -1,4 +1,4 @@
-"""Programs in containers on a kind cluster's nodes, acted upon as if they were processes of this machine.
+"""Programs in containers on the nodes of a cluster, acted upon as if they were processes of this machine.
 
 A kubelet starts again whatever ends, so that what is stopped or killed is first taken out of its hands: a Deployment is
 scaled to nothing; for a part of the control plane its node's kubelet is frozen as long as it is down. What is paused is paused by a signal: its kubelet may kill it when
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from fluxdrill.cluster.containers import last_line
-from fluxdrill.cluster.kind import KindCluster
+from fluxdrill.cluster.nodes import NodesInDocker
 from fluxdrill.cluster.supervised import READY_INTERVAL, STOP_DEADLINE, Action, State
 from fluxdrill.errors import FluxdrillError, HarnessError
 from fluxdrill.kube.api import Api
@@ -41,7 +41,7 @@ class NodePart(ABC):
     Every method raises HarnessError where the node does not do what it is told.
     """
 
-    def __init__(self, name: str, cluster: KindCluster, selector: str) -> None:
+    def __init__(self, name: str, cluster: NodesInDocker, selector: str) -> None:
         self.name = name
         self.listener: Callable[[str, Action], None] | None = None
         self._cluster = cluster
@@ -222,7 +222,7 @@ class NodePart(ABC):
 class DeploymentPart(NodePart):
     """The container of a Deployment's only pod; `api` reaches the cluster."""
 
-    def __init__(self, api: Api, ref: ObjectRef, cluster: KindCluster) -> None:
+    def __init__(self, api: Api, ref: ObjectRef, cluster: NodesInDocker) -> None:
         pod = f'labels."io.kubernetes.pod.namespace"=={ref.namespace},labels."io.kubernetes.pod.name"~=^{ref.name}-[a-z0-9]+-[a-z0-9]+$'
         super().__init__(ref.name, cluster, f'{pod},labels."io.cri-containerd.kind"==container')
         self._api = api
@@ -266,7 +266,7 @@ class ControlPlaneNode:
     static pod at all before its node is registered).
     """
 
-    def __init__(self, cluster: KindCluster) -> None:
+    def __init__(self, cluster: NodesInDocker) -> None:
         self._cluster = cluster
         self._down: set[str] = set()
 
@@ -301,7 +301,7 @@ class ControlPlaneNode:
 class StaticPart(NodePart):
     """A part of the control plane: a static pod on the control plane node; `api` reaches the cluster."""
 
-    def __init__(self, api: Api, name: str, cluster: KindCluster, node: ControlPlaneNode) -> None:
+    def __init__(self, api: Api, name: str, cluster: NodesInDocker, node: ControlPlaneNode) -> None:
         super().__init__(
             name,
             cluster,

@@ -33,7 +33,7 @@ from fluxdrill.lab.interventions import Interventions
 from fluxdrill.lab.marker import MARKER
 from fluxdrill.lab.providers import Cluster, Home, Provider
 from fluxdrill.lab.providers.embedded import Embedded
-from fluxdrill.lab.providers.kind import Kind
+from fluxdrill.lab.providers.nodes import K3d, Kind
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.records import Record
 from fluxdrill.model.refs import ObjectRef, Resource
@@ -50,7 +50,7 @@ from fluxdrill.toolchain.catalog import FLUX_CONTROLLERS
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 SEALED_SECRET = GroupKind(sealing.GROUP, sealing.KIND)
-PROVIDERS: dict[str, type[Provider]] = {"embedded": Embedded, "kind": Kind}
+PROVIDERS: dict[str, type[Provider]] = {"embedded": Embedded, "kind": Kind, "k3d": K3d}
 LAB_BINARIES = Embedded.programs
 """The programs of a usual lab."""
 GIT_USER = "flux"

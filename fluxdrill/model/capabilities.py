@@ -13,6 +13,7 @@ class Capability(StrEnum):
     SCRIPTED_PODS = "scripted-pods"
     PODS = "pods"
     NODE_EXEC = "node-exec"
+    NODE_DISK = "node-disk"
     FUSE = "fuse"
     SECOND_CLUSTER = "second-cluster"
     STOP_CONTROLLER = "stop-controller"
@@ -35,7 +36,8 @@ _EVERYWHERE = frozenset(
 )
 OFFERED: Mapping[str, frozenset[Capability]] = {
     "embedded": _EVERYWHERE | {Capability.SIMULATED_PODS, Capability.ETCD_FILES, Capability.CONTROLLER_FILES},
-    "kind": _EVERYWHERE | {Capability.PODS, Capability.NODE_EXEC, Capability.FUSE},
+    "kind": _EVERYWHERE | {Capability.PODS, Capability.NODE_EXEC, Capability.NODE_DISK, Capability.FUSE},
+    "k3d": _EVERYWHERE | {Capability.PODS, Capability.NODE_EXEC, Capability.FUSE},
     "existing": frozenset(),
 }
 """What each provider can do at most."""
@@ -43,6 +45,7 @@ OFFERED: Mapping[str, frozenset[Capability]] = {
 SIMULATED: Mapping[str, tuple[str, ...]] = {
     "embedded": ("pods and their node (kwok)", "volumes"),
     "kind": ("what is in foreign images: stand-in containers",),
+    "k3d": ("k3s: upstream Kubernetes behind k3d's driver", "what is in foreign images: stand-in containers"),
     "existing": (),
 }
 """What is not real with each provider, as reports say it."""
@@ -50,6 +53,7 @@ SIMULATED: Mapping[str, tuple[str, ...]] = {
 UNSEEN: Mapping[str, str] = {
     "embedded": "Pods and their node are simulated: what a process in a pod would have done was not seen.",
     "kind": "Pods are real and hold stand-ins: what the program of a foreign image would have done was not seen.",
+    "k3d": "Only k3d's driver is real, k3s is not; pods hold stand-ins: what the program of a foreign image does was not seen.",
     "existing": "The cluster was read and nothing was done to it: that it would recover was not seen.",
 }
 """What no run with a provider certifies, in a sentence."""

@@ -43,7 +43,7 @@ PROVIDER = Option(
     "provider",
     "embedded",
     "where labs run, which decides what tests can ask of them",
-    ("embedded", "kind", EXISTING),
+    ("embedded", "kind", "k3d", EXISTING),
 )
 KUBECONFIG = Option("kubeconfig", "", "of a cluster that is there already, for --lab-provider=existing")
 CONTEXT = Option("context", "", "a context of that file instead of its current one")

@@ -12,11 +12,11 @@ import pytest
 
 from fluxdrill.cluster.embedded import ClusterOptions
 from fluxdrill.cluster.images.components import find
-from fluxdrill.cluster.kind import KindCluster
+from fluxdrill.cluster.nodes import NodesInDocker
 from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.wait import all_current, all_of, ready, wait_for
 from fluxdrill.lab.lab import Lab, LabSpec
-from fluxdrill.lab.providers.kind import nodes_of
+from fluxdrill.lab.providers.nodes import nodes_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.plugin import start
 from suites.nodes.probes import LOOP, Answer, FromHere, from_first_good, inside, now, since_then, until_both
@@ -40,7 +40,7 @@ class Nodes:
 
     lab: Lab
     fleet: Fleet
-    cluster: KindCluster
+    cluster: NodesInDocker
     worker: str
 
     def pod(self, owner: ObjectRef) -> ObjectRef:

@@ -14,7 +14,7 @@ from fluxdrill.kube.predicates import Predicate, Verdict3
 from fluxdrill.kube.view import View
 from fluxdrill.kube.wait import all_current, all_of, condition, wait_for
 from fluxdrill.lab.lab import Lab, LabSpec
-from fluxdrill.lab.providers.kind import nodes_of
+from fluxdrill.lab.providers.nodes import nodes_of
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.model.refs import KubeObject, ObjectRef
 from fluxdrill.pytest_plugin.measured import Measured
@@ -23,7 +23,7 @@ from suites.nodes.conftest import POD, deployment
 from suites.ordering.links import Fleet, Link
 from suites.sabotage import refused
 
-pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "node-exec"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "node-exec", "node-disk"), pytest.mark.timeout(600)]
 
 CONTROLS = ("test_control_a_disk_with_room_evicts_nobody",)
 

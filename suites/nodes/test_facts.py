@@ -29,7 +29,7 @@ def leads_nowhere(host: Host) -> None:
 @pytest.mark.parametrize("role", ["control-plane", "worker"])
 def test_no_packet_leaves_a_node(nodes: Nodes, role: str) -> None:
     """The default route is one that refuses: also what no rule catches stays on this machine."""
-    leads_nowhere(node_host(nodes.cluster, f"{nodes.lab.lab_id}-{role}"))
+    leads_nowhere(node_host(nodes.cluster, nodes.worker if role == "worker" else nodes.cluster.control_plane))
 
 
 def test_no_packet_leaves_a_pod(nodes: Nodes) -> None:

@@ -11,6 +11,7 @@ from fluxdrill.pytest_plugin.proves import complete
 
 pytest_plugins = ["pytester"]
 
+WAYS = "run with --lab-provider=kind or run with --lab-provider=k3d"
 SUITE = """
 import pytest
 
@@ -43,8 +44,8 @@ def test_an_unmet_need_is_a_skip_that_says_how_to_meet_it_and_a_met_one_runs(sui
     result = suite.runpytest("-rs", "--strict-markers")
     result.assert_outcomes(passed=1, skipped=2)
     shown = result.stdout.str()
-    assert "needs pods: run with --lab-provider=kind" in shown
-    assert "needs node-exec, pods: run with --lab-provider=kind" in shown
+    assert f"needs pods: {WAYS}" in shown
+    assert f"needs node-exec, pods: {WAYS}" in shown
     assert "fluxdrill/pytest_plugin" not in shown, "the skip is told of our code and not of the test"
 
 
@@ -61,7 +62,7 @@ def test_where_no_skip_is_allowed_an_unmet_need_is_red(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     where = "FLUXDRILL_LAB_STRICT" if how == "environment" else how
     assert f"strict yes ({where})" in result.stdout.str()
-    assert "needs pods: run with --lab-provider=kind (--lab-strict=yes allows" in result.stdout.str()
+    assert f"needs pods: {WAYS} (--lab-strict=yes allows" in result.stdout.str()
 
 
 @pytest.mark.parametrize(
@@ -88,10 +89,10 @@ def test_the_markers_are_explained(pytester: pytest.Pytester) -> None:
 
 def test_a_need_that_no_provider_meets_together_says_so() -> None:
     needs = [Capability.PODS, Capability.CONTROLLER_FILES]
-    assert unmet(needs, OFFERED["embedded"]) == "needs pods: run with --lab-provider=kind"
+    assert unmet(needs, OFFERED["embedded"]) == f"needs pods: {WAYS}"
     assert unmet(needs, frozenset()) == "needs pods, controller-files: no provider has it"
     assert unmet([Capability.STOP_ETCD], frozenset()) == (
-        "needs stop-etcd: run with --lab-provider=embedded or run with --lab-provider=kind"
+        f"needs stop-etcd: run with --lab-provider=embedded or {WAYS}"
     )
     assert unmet([], frozenset()) == ""
 

@@ -123,4 +123,7 @@ def test_holding_a_lab_of_a_worker_is_refused_before_anything_starts(suite: pyte
 def test_a_provider_that_does_not_exist_is_refused_before_anything_starts(suite: pytest.Pytester) -> None:
     result = suite.runpytest("--lab-provider=cloud")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "--lab-provider is 'cloud' (from command line). Choose one of: embedded, kind." in result.stderr.str()
+    assert (
+        "--lab-provider is 'cloud' (from command line). Choose one of: embedded, kind, k3d, existing."
+        in result.stderr.str()
+    )

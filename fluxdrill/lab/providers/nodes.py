@@ -1,4 +1,4 @@
-"""The kind provider: real nodes, real pods, Flux in the cluster; images are ours, and nothing leads outside.
+"""The providers of real nodes, kind and k3d: real pods, Flux in the cluster; images are ours, and nothing leads outside.
 
 What a foreign image would do is done by the stand-in's, as annotations say (see `fluxdrill.cluster.standins`).
 """
@@ -6,6 +6,7 @@ What a foreign image would do is done by the stand-in's, as annotations say (see
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,11 +19,13 @@ import yaml
 from fluxdrill.cluster import audit, simulated, standins
 from fluxdrill.cluster.apiproxy import ApiProxy
 from fluxdrill.cluster.images.components import IMAGES, ensure_archives, find
+from fluxdrill.cluster.k3d import K3dCluster, K3dOptions
 from fluxdrill.cluster.kind import KindCluster, KindOptions
 from fluxdrill.cluster.node_parts import ControlPlaneNode, DeploymentPart, StaticPart
+from fluxdrill.cluster.nodes import NodesInDocker
 from fluxdrill.cluster.part import Part
 from fluxdrill.cluster.simulated import Behaviour
-from fluxdrill.errors import HarnessError, RefusedError
+from fluxdrill.errors import HarnessError, RefusedError, UsageError
 from fluxdrill.flux.controllers import READY_DEADLINE
 from fluxdrill.flux.inside import DEPLOYMENTS, InsideOptions, deploy
 from fluxdrill.kube.api import Api
@@ -42,10 +45,10 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 
 
 class NodesCluster:
-    """A kind cluster as tests and faults see it."""
+    """A cluster of real nodes as tests and faults see it; `nodes` is the cluster itself."""
 
-    def __init__(self, cluster: KindCluster, folder: Path) -> None:
-        self.kind = cluster
+    def __init__(self, cluster: NodesInDocker, folder: Path) -> None:
+        self.nodes = cluster
         self._folder = folder
         self.processes: dict[str, Part] = {}
 
@@ -69,14 +72,14 @@ class NodesCluster:
 
     @property
     def _entry(self) -> dict[str, str]:
-        config = yaml.safe_load(self.kind.kubeconfig.read_text(encoding="utf-8"))
+        config = yaml.safe_load(self.nodes.kubeconfig.read_text(encoding="utf-8"))
         return dict(config["clusters"][0]["cluster"])
 
 
-class Kind:
-    """See `fluxdrill.lab.providers.Provider`."""
+class Nodes(ABC):
+    """What is the same whoever makes the nodes; see `fluxdrill.lab.providers.Provider`."""
 
-    programs: ClassVar[tuple[str, ...]] = ("kind", "kustomize", "toxiproxy-server")
+    programs: ClassVar[tuple[str, ...]]
 
     host: str
     outside: Outside
@@ -99,19 +102,26 @@ class Kind:
     @property
     def kubeconfig(self) -> Path:
         """The admin's kubeconfig."""
-        return self.cluster.kind.kubeconfig
+        return self.cluster.nodes.kubeconfig
 
     @property
     def flux(self) -> Mapping[str, Part]:
         """Flux's controllers by name."""
         return self._flux
 
+    @abstractmethod
+    def _create(self, audited: Path | None) -> NodesInDocker:
+        """Make the cluster; `audited` is the folder of its audit log, where one is wanted."""
+
     def start_api(self) -> None:
-        """Make the cluster, with its node's images, and what the lab has at its gateway."""
+        """Make the cluster, with its nodes' images, and what the lab has at its gateway."""
         home = self._home
-        kind = KindCluster.create(home.lease, self._options(), progress=home.progress)
-        self._cluster = NodesCluster(kind, home.folder)
-        self.host = kind.gateway
+        audited = home.folder / "audit" if home.options.audit else None
+        if audited:
+            audited.mkdir()
+        nodes = self._create(audited)
+        self._cluster = NodesCluster(nodes, home.folder)
+        self.host = nodes.gateway
         self.outside = self._stack.enter_context(Outside(host=self.host))
         self.proxy = ApiProxy(
             home.clients,
@@ -123,28 +133,14 @@ class Kind:
             host=self.host,
         )
         self.proxy.process.start()
-        home.progress.update(f"loading {len(self._images)} images into the nodes of {kind.name}")
+        home.progress.update(f"loading {len(self._images)} images into the nodes of {nodes.name}")
         with ThreadPoolExecutor(max_workers=LOADS_AT_ONCE) as pool:
-            list(pool.map(kind.load_image, self._images.values()))
-
-    def _options(self) -> KindOptions:
-        wanted, folder = self._home.options, self._home.folder
-        audited, disk = folder / "audit", folder / "disk"
-        if wanted.audit:
-            audited.mkdir()
-        if wanted.disk:
-            disk.mkdir()  # it is unmounted with the lab's folder
-            words = ["mount", "-t", "tmpfs", "-o", f"size={wanted.disk}m,mode=0700", "fluxdrill", str(disk)]
-            if (done := run(words, deadline=10)).returncode:
-                raise HarnessError(f"No disk of {wanted.disk} MiB for workers: {done.stderr.strip()}")
-        return KindOptions(
-            workers=wanted.workers, audit=audited if wanted.audit else None, disk=disk if wanted.disk else None
-        )
+            list(pool.map(nodes.load_image, self._images.values()))
 
     def start_cluster(self, api: Api) -> None:
         """Have foreign images replaced as their pods are made, from now on."""
-        node = ControlPlaneNode(self.cluster.kind)
-        self.cluster.processes = {name: StaticPart(api, name, self.cluster.kind, node) for name in CONTROL_PLANE}
+        node = ControlPlaneNode(self.cluster.nodes)
+        self.cluster.processes = {name: StaticPart(api, name, self.cluster.nodes, node) for name in CONTROL_PLANE}
         for policy in standins.policies(find(STANDIN).reference, [one.reference for one in IMAGES]):
             api.apply(policy)
 
@@ -156,29 +152,58 @@ class Kind:
             pace=self._home.pace, reachable=(self.host,), proxy=self.outside.environment, servers=servers
         )
         deploy(api, store, self._home.tools, options)
-        self._flux = {ref.name: DeploymentPart(api, ref, self.cluster.kind) for ref in DEPLOYMENTS}
+        self._flux = {ref.name: DeploymentPart(api, ref, self.cluster.nodes) for ref in DEPLOYMENTS}
 
     def heal_pod(self, api: Api, pod: ObjectRef) -> None:
         """Have a pod become ready: its stand-in waits for a file."""
         api.patch(pod, simulated.told(Behaviour.READY))
         words = ("exec", "--namespace", pod.namespace, pod.name, "--", "touch", standins.READY_FILE)
-        if (done := self.cluster.kind.kubectl(*words)).returncode:
+        if (done := self.cluster.nodes.kubectl(*words)).returncode:
             raise HarnessError(f"{pod} cannot be healed: {done.stderr.strip()}")
 
-    def wait_cluster(self) -> None:
-        """Nothing is left to wait for: the cluster was whole when its API served."""
+    def wait_cluster(self) -> None:  # noqa: B027 - for every maker of nodes
+        """Wait for nothing: the cluster was whole when its API served."""
 
     def close(self) -> None:
         """Remove the cluster and end the proxy."""
         if self._cluster is not None:
             self.proxy.process.kill()
-            self._cluster.kind.delete()
+            self._cluster.nodes.delete()
 
 
-def nodes_of(lab: Lab) -> KindCluster:
+class Kind(Nodes):
+    """Nodes by kind."""
+
+    programs: ClassVar[tuple[str, ...]] = ("kind", "kustomize", "toxiproxy-server")
+
+    def _create(self, audited: Path | None) -> NodesInDocker:
+        wanted, disk = self._home.options, self._home.folder / "disk"
+        if wanted.disk:
+            disk.mkdir()  # it is unmounted with the lab's folder
+            words = ["mount", "-t", "tmpfs", "-o", f"size={wanted.disk}m,mode=0700", "fluxdrill", str(disk)]
+            if (done := run(words, deadline=10)).returncode:
+                raise HarnessError(f"No disk of {wanted.disk} MiB for workers: {done.stderr.strip()}")
+        options = KindOptions(workers=wanted.workers, audit=audited, disk=disk if wanted.disk else None)
+        return KindCluster.create(self._home.lease, options, progress=self._home.progress)
+
+
+class K3d(Nodes):
+    """Nodes by k3d, from an image that keeps k3d's contract with upstream Kubernetes: its driver, and not k3s."""
+
+    programs: ClassVar[tuple[str, ...]] = ("k3d", "kustomize", "toxiproxy-server")
+
+    def _create(self, audited: Path | None) -> NodesInDocker:
+        wanted = self._home.options
+        if wanted.disk:
+            raise UsageError("Workers of k3d have no disk of their own here.", hint="Use the provider kind for that.")
+        options = K3dOptions(workers=wanted.workers, audit=audited)
+        return K3dCluster.create(self._home.lease, options, progress=self._home.progress)
+
+
+def nodes_of(lab: Lab) -> NodesInDocker:
     """Return the cluster of a lab that has real nodes; raises RefusedError for any other."""
-    if not isinstance(lab.provider, Kind):
+    if not isinstance(lab.provider, Nodes):
         raise RefusedError(
             f"A lab of {lab.spec.provider} has no nodes that can be broken.", hint="Run with --lab-provider=kind."
         )
-    return lab.provider.cluster.kind
+    return lab.provider.cluster.nodes
