@@ -19,8 +19,15 @@ from fluxdrill.cluster.images.components import Archive, find
 from fluxdrill.cluster.images.node import ensure_node_image
 from fluxdrill.cluster.images.places import HOST
 from fluxdrill.cluster.leases import Lease
-from fluxdrill.cluster.nodes import CREATE_DEADLINE, LOAD_DEADLINE, LOGS_DEADLINE, NodesInDocker, provide, told
-from fluxdrill.cluster.nodes import require_groups as _require_groups
+from fluxdrill.cluster.nodes import (
+    CREATE_DEADLINE,
+    LOAD_DEADLINE,
+    LOGS_DEADLINE,
+    NodesInDocker,
+    provide,
+    require_groups,
+    told,
+)
 from fluxdrill.errors import FluxdrillError
 from fluxdrill.process import Completed
 from fluxdrill.progress import Progress, Silent
@@ -73,7 +80,7 @@ class KindCluster(NodesInDocker):
         nothing is left of it.
         """
         options, progress = options or KindOptions(), progress or Silent()
-        _require_groups()
+        require_groups()
         kind = ensure(["kind"], progress=progress)[0]["kind"]
         docker = Docker((engine.find(place) or engine.up(place)).address)
         name = f"{lease.lab_id}{options.suffix and '-'}{options.suffix}"

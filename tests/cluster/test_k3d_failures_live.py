@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
 from fluxdrill.cluster import containers, engine, k3d, leases
-from fluxdrill.cluster.containers import K3D_LABEL, Docker
+from fluxdrill.cluster.containers import K3D_LABEL, Docker, EngineDiedError
 from fluxdrill.cluster.images import engine_store
 from fluxdrill.cluster.images.node import ensure_node_image
 from fluxdrill.cluster.k3d import K3dCluster, K3dOptions
@@ -57,12 +59,6 @@ def traces(docker: Docker, lab_id: str) -> list[str]:
     return [found for one in words for found in docker.must(*one, what="listing").split()]
 
 
-def unnamed_volumes(docker: Docker) -> set[str]:
-    """Return the volumes of no name that no container has any more."""
-    words = ("volume", "ls", "--quiet", "--filter", "dangling=true")
-    return {one for one in docker.must(*words, what="listing").split() if len(one) == 64}
-
-
 def drivers_of(lab_id: str) -> list[psutil.Process]:
     """Return the k3d processes at work for a lab."""
     every = psutil.process_iter(["cmdline"])
@@ -76,13 +72,11 @@ def test_an_image_that_the_engine_lacks_is_named_before_anything_is_made(docker:
 
 
 def test_a_taken_port_is_named_and_nothing_is_left(docker: Docker, lease: leases.Lease) -> None:
-    before = unnamed_volumes(docker)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=rf"Port {port} on 127\.0\.0\.1 is taken\. Give another port"):
             K3dCluster.create(lease, K3dOptions(api_port=port))
     assert traces(docker, lease.lab_id) == []
-    assert unnamed_volumes(docker) <= before
     assert list((Path(lease.folder) / "kubeconfig").iterdir()) == []
 
 
@@ -101,6 +95,19 @@ def test_an_image_that_does_not_keep_the_contract_is_told_in_time_and_nothing_is
     monkeypatch.setattr(k3d, "READY_SECONDS", 10)
     with pytest.raises(HarnessError, match=r"k3d cluster create failed for .*context deadline exceeded"):
         K3dCluster.create(lease, K3dOptions(image=node.reference))
+    assert traces(docker, lease.lab_id) == []
+
+
+def test_a_node_s_last_words_are_told_where_it_gives_up(
+    docker: Docker, lease: leases.Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """k3d 5.9.0 only says that it waited in vain: its start script never sees that /bin/k3s has ended."""
+    more = ["--k3s-arg", "--disable=traefik@server:0"]
+    plain = k3d.arguments
+    monkeypatch.setattr(k3d, "arguments", lambda *words, **options: plain(*words, **options) + more)
+    monkeypatch.setattr(k3d, "READY_SECONDS", 10)
+    with pytest.raises(HarnessError, match=r"server-0: this image has no answer to --disable=traefik: .* not k3s"):
+        K3dCluster.create(lease)
     assert traces(docker, lease.lab_id) == []
 
 
@@ -128,3 +135,19 @@ def test_a_reaper_beside_a_creator_that_is_killed_removes_all_by_itself(docker: 
     wait_until(lambda: not (leases.labs_folder() / lab_id).exists(), within=60)
     assert drivers_of(lab_id) == []
     assert traces(docker, lab_id) == []
+
+
+def test_an_engine_that_dies_while_a_cluster_is_made_is_told_and_nothing_comes_back(lease: leases.Lease) -> None:
+    with tempfile.TemporaryDirectory(prefix="fluxdrill-k3d-") as folder, ThreadPoolExecutor() as pool:
+        place = engine.Place(Path(folder) / "run", Path(folder) / "data", bridge="fluxdrill-u")
+        docker = Docker(engine.up(place).address)
+        try:
+            work = pool.submit(K3dCluster.create, lease, place=place)
+            wait_until(lambda: f"k3d-{lease.lab_id}-server-0" in containers.nodes(docker, lease.lab_id), within=240)
+            psutil.Process(int((place.folder / "dockerd.pid").read_text(encoding="ascii"))).kill()
+            with pytest.raises(EngineDiedError, match=r"The container engine ended while k3d was at work"):
+                work.result(240)
+            assert traces(docker, lease.lab_id) == []
+            assert docker.must("volume", "ls", "--quiet", what="listing") == ""
+        finally:
+            engine.down(place)
