@@ -18,12 +18,11 @@ from fluxdrill.lab.lab import Lab
 from fluxdrill.model.conditions import Condition
 from fluxdrill.model.conditions import condition as condition_of
 from fluxdrill.model.refs import KubeObject, ObjectRef
-from fluxdrill.repository.profile import RELEASE_TIMEOUT
 from fluxdrill.sources.distribution import CHART
 from fluxdrill.sources.registry import Registry
 from fluxdrill.sources.standin import NAME, package
 from suites.ordering.seen import failed, gone, holds
-from suites.remediation.releases import INTERVAL, Release, repository_ref
+from suites.remediation.releases import INTERVAL, Release, repository_ref, timeout
 
 SOURCE = "source.toolkit.fluxcd.io"
 USER, PASSWORD = "flux", secrets.token_urlsafe(12)
@@ -179,7 +178,7 @@ class Referring(Release):
     def install(self, **values: object) -> None:
         """Create the HelmRelease with these values."""
         source = {"kind": self._source.kind, "name": self._source.name, "namespace": self._source.namespace}
-        spec = {"interval": INTERVAL, "timeout": RELEASE_TIMEOUT, "chartRef": source, "values": values, **self._spec}
+        spec = {"interval": INTERVAL, "timeout": timeout(self.lab), "chartRef": source, "values": values, **self._spec}
         meta = {"name": self.name, "namespace": "default"}
         self.lab.api.apply(
             {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": meta, "spec": spec}

@@ -19,6 +19,7 @@ from fluxdrill.kube.predicates import Predicate, Verdict3
 from fluxdrill.kube.view import View
 from fluxdrill.kube.wait import WaitResult, absent, all_of, condition, ready, wait_for
 from fluxdrill.lab.lab import Lab
+from fluxdrill.model.capabilities import OFFERED, Capability
 from fluxdrill.model.clock import Instant
 from fluxdrill.model.conditions import ConditionStatus
 from fluxdrill.model.conditions import condition as condition_of
@@ -33,6 +34,11 @@ INTERVAL = "5s"
 NEVER_READY = {"behaviour": str(Behaviour.NEVER_READY)}
 CONDITIONS = ("Ready", "Stalled", "Released", "Remediated", "TestSuccess")
 COUNTERS = ("failures", "installFailures", "upgradeFailures")
+
+
+def timeout(lab: Lab) -> str:
+    """Return the timeout of releases that are to succeed: real pods need their time to start on a machine that is busy."""
+    return "30s" if Capability.PODS in OFFERED[lab.spec.provider] else RELEASE_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class Release:
         source = {"kind": "HelmRepository", "name": self._repository, "namespace": NAMESPACE}
         spec = {
             "interval": INTERVAL,
-            "timeout": RELEASE_TIMEOUT,
+            "timeout": timeout(self.lab),
             "chart": {
                 "spec": {"chart": self.chart_name, "version": self.version, "interval": "10m", "sourceRef": source}
             },

@@ -23,6 +23,7 @@ RUN = """
 import shutil, sys
 from fluxdrill.cluster import leases
 from fluxdrill.lab import lab
+from fluxdrill.lab.providers import embedded
 
 def tell(word):
     print(word, flush=True)
@@ -48,8 +49,8 @@ def half(folder):
 
 made, leases.open_lease = leases.open_lease, open_lease
 lab.Reaper = told(lab.Reaper, "reaper")
-lab.EmbeddedCluster.start_api = told(lab.EmbeddedCluster.start_api, "api")
-lab.start_all = told(lab.start_all, "flux")
+embedded.EmbeddedCluster.start_api = told(embedded.EmbeddedCluster.start_api, "api")
+embedded.Embedded.start_flux = told(embedded.Embedded.start_flux, "flux")
 with lab.Lab.start():
     tell("ready")
     if sys.argv[1] == "half-removed":

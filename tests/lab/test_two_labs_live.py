@@ -16,6 +16,7 @@ from fluxdrill.kube.errors import ApiError, NotFoundError
 from fluxdrill.kube.wait import present, wait_for
 from fluxdrill.lab import lab as lab_module
 from fluxdrill.lab.lab import Lab, LabSpec
+from fluxdrill.lab.providers import embedded
 from fluxdrill.model.refs import ObjectRef
 from fluxdrill.progress import Silent
 from tests.lab.fleet import config_map_ref
@@ -80,7 +81,7 @@ def test_a_part_that_cannot_be_made_leaves_no_folder_and_no_reaper(part: str, mo
     def fail(*_: object, **__: object) -> None:
         raise HarnessError("no more of these")
 
-    monkeypatch.setattr(lab_module, part, fail)
+    monkeypatch.setattr(lab_module if part == "reserve" else embedded, part, fail)
     with pytest.raises(HarnessError, match="no more of these"):
         Lab.start(LabSpec(flux=False))
     assert list(leases.labs_folder().glob("*")) == []
@@ -93,7 +94,7 @@ def test_a_program_that_does_not_start_is_told_and_nothing_is_left(monkeypatch: 
         """Occupies what the API server needs, just before it starts."""
 
         def update(self, text: str) -> None:
-            assert "etcd" in text
+            assert "API server" in text
             for folder in leases.labs_folder().glob("lab-*"):
                 (folder / "pki" / "apiserver.crt").write_text("no certificate")
 
