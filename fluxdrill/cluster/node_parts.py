@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from fluxdrill.cluster.containers import last_line
@@ -227,6 +228,20 @@ class DeploymentPart(NodePart):
         super().__init__(ref.name, cluster, f'{pod},labels."io.cri-containerd.kind"==container')
         self._api = api
         self._ref = ref
+        self._said = ""
+
+    def stop(self, deadline: float = STOP_DEADLINE) -> None:
+        """Stop it as any part; its log is read to its end meanwhile, since it goes with its pod."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            following = pool.submit(self._follow, deadline + END_DEADLINE)
+            super().stop(deadline)
+            self._said = following.result()
+
+    def _follow(self, deadline: float) -> str:
+        words = ("logs", f"deployment/{self._ref.name}", "--namespace", self._ref.namespace, "--follow", "--tail=200")
+        with suppress(FluxdrillError):  # whoever stops it need not know what it says
+            return self._cluster.kubectl(*words, deadline=deadline).text
+        return ""
 
     def _take_away(self) -> None:
         self._scale(0)
@@ -255,7 +270,7 @@ class DeploymentPart(NodePart):
         newest = (
             max((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in own) if own else ("", "")
         )
-        return pod_log(self._api, self._ref.namespace, newest[1], size)
+        return pod_log(self._api, self._ref.namespace, newest[1], size) or self._said
 
 
 class ControlPlaneNode:

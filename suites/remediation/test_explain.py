@@ -15,6 +15,7 @@ from fluxdrill.flux.advice.case import Advice, Retries, State
 from fluxdrill.flux.advice.collect import explain, read
 from fluxdrill.flux.advice.rules import advise
 from fluxdrill.flux.operations import reconcile, resume, suspend
+from fluxdrill.kube.discovery import GroupKind
 from fluxdrill.kube.predicates import Predicate, Verdict3
 from fluxdrill.kube.view import View
 from fluxdrill.kube.wait import all_of, condition, ready, wait_for
@@ -26,7 +27,7 @@ from fluxdrill.sources.faults import ServerFault
 from fluxdrill.sources.standin import NAME, package
 from suites.ordering.seen import failed, gone, never
 from suites.remediation.conftest import MakeRelease, releases_on
-from suites.remediation.releases import NEVER_READY, VERSION, Release, recovered, repository, repository_ref
+from suites.remediation.releases import NEVER_READY, POD, VERSION, Release, recovered, repository, repository_ref
 from suites.remediation.situations import BROKEN_IMAGE, IMPATIENT, SITUATIONS, Situation
 from suites.sabotage import fake_ready, refused
 
@@ -46,7 +47,8 @@ def lands_on(release: Release, situation: Situation) -> Predicate:
         advice = explain(release.lab.api, release.ref)[-1]
         return Verdict3.met(advice.says) if _fits(advice, situation) else Verdict3.not_yet(f"{advice}", release.ref)
 
-    return Predicate(judge, frozenset([release.ref]))
+    # pods, too: a real one that crashes says something else at each moment of its back-off
+    return Predicate(judge, kinds=frozenset([GroupKind.of(release.ref), POD]))
 
 
 def _fits(advice: Advice, situation: Situation) -> bool:
