@@ -101,16 +101,22 @@ def toolchain_path(name: Annotated[str, typer.Argument(help="A program or file s
 @app.command()
 def up(
     hours: Annotated[float, typer.Option(help="The lab ends by itself after this many hours.", min=0.01)] = 8.0,
+    provider: Annotated[str, typer.Option(help="embedded, kind or k3d (docs/nodes.md).")] = "embedded",
 ) -> None:
     """Start a lab with Flux and keep it for hand use."""
     from fluxdrill.lab import keeper
+    from fluxdrill.model.capabilities import SIMULATED
 
     with TerminalProgress().running() as progress:
-        lease = keeper.up(hours=hours, progress=progress)
-    out.print(f"Lab {lease.lab_id} is up: real control plane and Flux controllers, simulated pods.\n")
+        lease = keeper.up(hours=hours, provider=provider, progress=progress)
+    simulated = ", ".join(SIMULATED[provider])
+    out.print(f"Lab {lease.lab_id} is up: real control plane and Flux controllers; simulated: {simulated}.\n")
     out.print(f"  export KUBECONFIG={keeper.kubeconfig(lease)}")
     out.print("  kubectl -n flux-system get gitrepositories,kustomizations   # any kubectl you have")
-    out.print(f"  less {lease.folder}/logs/kustomize-controller.log\n")
+    if provider == "embedded":
+        out.print(f"  less {lease.folder}/logs/kustomize-controller.log\n")
+    else:
+        out.print("  kubectl -n flux-system logs deployment/kustomize-controller\n")
     out.print(f"It ends after {hours:g} h, or with: fluxdrill down {lease.lab_id}")
 
 

@@ -16,7 +16,7 @@ import psutil
 
 from fluxdrill.cluster import leases
 from fluxdrill.errors import FluxdrillError, HarnessError, RefusedError
-from fluxdrill.lab.lab import Lab, LabSpec
+from fluxdrill.lab.lab import Lab, LabSpec, provider_of
 from fluxdrill.progress import Progress
 
 DOWN_DEADLINE = 30.0
@@ -46,15 +46,16 @@ class _Pipe:
         self._file.close()
 
 
-def up(*, hours: float, progress: Progress) -> leases.Lease:
+def up(*, hours: float, provider: str, progress: Progress) -> leases.Lease:
     """Start a lab owned by a background process; return its lease once every Flux controller is ready.
 
-    The lab ends by itself after `hours`. Raises HarnessError with the keeper's reason if it does not start.
+    The lab ends by itself after `hours`. Raises UsageError for a provider that does not exist, and HarnessError with the keeper's reason if it does not start.
     """
+    provider_of(LabSpec(provider=provider))  # here, where it is a wrong call and not a keeper that failed
     reading, writing = os.pipe()
     try:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "fluxdrill.lab.keeper", str(writing), str(hours)],
+            [sys.executable, "-m", "fluxdrill.lab.keeper", str(writing), str(hours), provider],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -117,14 +118,14 @@ def _listen(descriptor: int, progress: Progress) -> str:
     raise HarnessError("The lab's keeper ended without a word.", hint="Run it again with --debug.")
 
 
-def main(descriptor: int, hours: float) -> None:
+def main(descriptor: int, hours: float, provider: str) -> None:
     """Own one lab until SIGTERM or for `hours`."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     pipe = _Pipe(descriptor)
     try:
-        lab = Lab.start(LabSpec(kept=True), progress=pipe)
+        lab = Lab.start(LabSpec(provider=provider, kept=True), progress=pipe)
     except FluxdrillError as error:
         pipe.tell(problem=error.problem, hint=error.hint)
         return
@@ -135,4 +136,4 @@ def main(descriptor: int, hours: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])
