@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from testinfra.backend import base  # type: ignore[import-untyped]
-from testinfra.host import Host  # type: ignore[import-untyped]
+from testinfra.backend import base
+from testinfra.host import Host
 
 from fluxdrill.cluster.nodes import EXEC_DEADLINE, NodesInDocker
 

@@ -27,8 +27,8 @@ KUBECTL_DEADLINE = 300.0
 def adapter(own: Own, kubectl: Path) -> Any:
     """Return `own` as the class of pytest-kind; raises UsageError where that package is missing."""
     try:
-        import pykube  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional companion
-        from pytest_kind import KindCluster  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional companion
+        import pykube  # noqa: PLC0415 - an optional companion
+        from pytest_kind import KindCluster  # noqa: PLC0415 - an optional companion
     except ImportError:
         raise UsageError("pytest-kind is not installed.", hint="Install pytest-kind-ng.") from None
 

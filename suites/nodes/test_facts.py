@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from testinfra.host import Host  # type: ignore[import-untyped]
+from testinfra.host import Host
 
 from fluxdrill.cluster.hosts import node_host, pod_host
 from fluxdrill.process import DeadlineExceededError
