@@ -38,7 +38,7 @@ STOP_DEADLINE = 90.0
 LONGEST = 32
 """As many characters as k3d lets a cluster's name have."""
 _AUDIT = Path("/audit")
-_ARRIVING = "/kind/arriving.tar"
+_ARRIVING = "/kind/arriving"
 _COLOUR = re.compile(r"\x1b\[\d*m")
 _SAID = re.compile(r"^(?:ERRO|FATA)\[\d+\] (?P<what>.*)")
 _TOOLS = "pause"
@@ -118,14 +118,15 @@ class K3dCluster(NodesInDocker):
 
     def _import(self, node: str, path: Path) -> None:
         what = f"{path.name} cannot be loaded into {node}"
-        self.docker.must("cp", path, f"{node}:{_ARRIVING}", what=what, deadline=LOAD_DEADLINE)
+        arriving = f"{_ARRIVING}-{path.name}"  # several may come at once
+        self.docker.must("cp", path, f"{node}:{arriving}", what=what, deadline=LOAD_DEADLINE)
         try:
-            argv = ("ctr", "--namespace", "k8s.io", "images", "import", "--all-platforms", _ARRIVING)
+            argv = ("ctr", "--namespace", "k8s.io", "images", "import", "--all-platforms", arriving)
             done = self.node_exec(node, *argv, deadline=LOAD_DEADLINE)
             if done.returncode:
                 raise HarnessError(f"{what}: {last_line(done.stderr)}")
         finally:
-            self.node_exec(node, "rm", "--force", _ARRIVING)
+            self.node_exec(node, "rm", "--force", arriving)
 
     def export_logs(self, folder: Path) -> None:
         """Write every node's logs below `folder`: k3d has no command for it."""
