@@ -130,7 +130,12 @@ def lines(runs: Sequence[Run]) -> Iterator[str]:
     found = differences(runs)
     yield ""
     yield f"{len(found)} of {len(dict.fromkeys(t for run in runs for t in run.ends))} tests did not end alike."
+    for run in runs:
+        if lacking := sum(one.ends[run.name].outcome == ABSENT for one in found):
+            yield f"{lacking} of them were not run on {run.name}."
     for one in found:
+        if not one.bad and any(end.outcome == ABSENT for end in one.ends.values()):
+            continue  # counted above: a run of fewer suites would bury the rest
         yield ""
         yield f"- `{one.test}`"
         for name, end in one.ends.items():

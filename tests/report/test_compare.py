@@ -48,6 +48,9 @@ def test_a_test_that_one_run_never_had_is_a_difference() -> None:
     runs = named([run_of(entries("embedded", a="passed", b="passed")), run_of(entries("kind", a="passed"))])
     (one,) = differences(runs)
     assert one.ends["kind"].outcome == ABSENT
+    told = list(lines(runs))
+    assert "1 of them were not run on kind." in told
+    assert "- `b`" not in told
 
 
 def test_the_table_has_times_of_what_passed_everywhere_only() -> None:
