@@ -74,7 +74,8 @@ def tests(session: nox.Session) -> None:
         *(session.posargs or ["tests", "suites", "scenarios"]),
     )
     if nodes and not session.posargs:  # the same suites on real pods, as far as they are their core
-        session.run("pytest", "-m", "core", "--lab-provider=kind", "--lab-strict=yes", "-n", "2", "suites")
+        # one after the other: two clusters at a time are what a machine of two cores has room for
+        session.run("pytest", "-m", "core", "--lab-provider=kind", "--lab-strict=yes", "suites")
 
 
 @nox.session

@@ -34,8 +34,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     class ByModule(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            if module.startswith("tests/"):
-                return "tests"
+            for together in ("tests/", "suites/nodes/"):  # the latter share a cluster of two nodes
+                if module.startswith(together):
+                    return together
             return module if is_shared(module) else nodeid
 
     return ByModule(config, log)

@@ -166,7 +166,7 @@ def objects() -> list[KubeObject]:
     ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def nodes(request: pytest.FixtureRequest) -> Iterator[Nodes]:
     """One cluster of two nodes for all of these suites; each test leaves it as it found it."""
     with start(request.config, LabSpec(cluster=ClusterOptions(workers=1))) as lab:
