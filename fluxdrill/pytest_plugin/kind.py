@@ -1,8 +1,8 @@
 """For suites that were written for pytest-kind: their `kind_cluster` fixture hands out a cluster of ours.
 
-Switch it on with `-p fluxdrill.pytest_plugin.kind`, or with `pytest_plugins` in the conftest. What pytest-kind would
-download is not reached: kind and kubectl are the pinned programs, the node image is fluxdrill's own, and the cluster
-ends with the run, whatever `--keep-cluster` says. Proved with pytest-kind-ng 26.7.
+Import it in the suite's conftest.py, `from fluxdrill.pytest_plugin.kind import kind_cluster`: a fixture of a conftest wins over
+that of pytest-kind's own plugin. What that would download is not reached: kind and kubectl are the pinned programs, the
+node image is fluxdrill's own, and the cluster ends with the run, whatever `--keep-cluster` says. Proved with pytest-kind-ng 26.7.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.cluster.kinds import STANDIN, needs_kind
 pytest_plugins = ["pytester"]
 pytestmark = [pytest.mark.live, needs_kind]
 
+HOME = os.environ.get("HOME", "/")
+"""Of whoever runs this, with the cache in it: pytester changes it."""
 SUITE = f"""
 import pykube
 
@@ -39,13 +42,14 @@ def test_pods_run_and_are_reached(kind_cluster):
 def test_their_fixture_hands_out_our_cluster_and_leaves_nothing(pytester: pytest.Pytester) -> None:
     pytest.importorskip("pytest_kind", reason="pytest-kind-ng is not installed: install the group `kind`")
     pytester.makepyfile(SUITE)
+    pytester.makeconftest("from fluxdrill.pytest_plugin.kind import kind_cluster")
     ran, before = engine.find() is not None, set(labs_folder().iterdir())
     # without a proxy that leads anywhere nothing could be downloaded
     nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
     done = pytester.run(
         "env",
-        *(f"{key}={value}" for key, value in {**nowhere, "NO_PROXY": "127.0.0.1"}.items()),
-        *(os.fspath(one) for one in ("python", "-m", "pytest", "-p", "fluxdrill.pytest_plugin.kind", "-q")),
+        *(f"{key}={value}" for key, value in {**nowhere, "NO_PROXY": "127.0.0.1", "HOME": HOME}.items()),
+        *(sys.executable, "-m", "pytest", "-q"),
         timeout=240,
     )
     assert done.ret == 0, done.outlines
