@@ -10,7 +10,7 @@ from typing import Any
 from testinfra.backend import base
 from testinfra.host import Host
 
-from fluxdrill.cluster.nodes import EXEC_DEADLINE, NodesInDocker
+from fluxdrill.cluster.nodes import ADMIN, EXEC_DEADLINE, NodesInDocker
 
 
 class _Within(base.BaseBackend):  # type: ignore[misc]
@@ -39,5 +39,5 @@ def pod_host(
 ) -> Host:
     """Return a container of a pod as testinfra sees it; it needs a shell. Each command may take `deadline` seconds."""
     chosen = ("--container", container) if container else ()
-    kubectl = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "exec", "--namespace", namespace, pod)
+    kubectl = ("kubectl", "--kubeconfig", ADMIN, "exec", "--namespace", namespace, pod)
     return Host(_Within(cluster, cluster.control_plane, (*kubectl, *chosen, "--"), deadline))

@@ -86,14 +86,14 @@ class KindCluster(NodesInDocker):
         name = f"{lease.lab_id}{options.suffix and '-'}{options.suffix}"
         cluster = cls(name, docker, kind, Path(lease.folder))
         cluster._refuse_taken()
-        image = _provide(docker, options.image, progress)
+        image = provide(docker, options.image, ensure_node_image, progress)
         progress.update(f"kind cluster {name}")
         try:
             cluster._make(lease, options, image)
         except BaseException as error:
             cluster._undo(place)
             if isinstance(error, FluxdrillError):
-                raise _told(error, options) from error
+                raise told(error, options.api_port) from error
             raise
         return cluster
 
@@ -132,10 +132,6 @@ class KindCluster(NodesInDocker):
     def _kind(self, *words: str, deadline: float, stdin: bytes | None = None) -> Completed:
         own = {"KIND_EXPERIMENTAL_PROVIDER": "docker", "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
         return self._drive(*words, what=words[0], deadline=deadline, reason=_reason, env=own, stdin=stdin)
-
-
-def _provide(docker: Docker, image: str, progress: Progress) -> str:
-    return provide(docker, image, ensure_node_image, progress)
 
 
 def _config(options: KindOptions, gateway: str) -> dict[str, object]:
@@ -193,7 +189,3 @@ def _reason(stderr: str) -> str:
     own = next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), "")
     reply = next((line for line in lines if "Error response from daemon" in line), "")
     return " / ".join(re.sub(r"\s+", " ", one)[:400] for one in (own, reply) if one) or last_line(stderr)
-
-
-def _told(error: FluxdrillError, options: KindOptions) -> FluxdrillError:
-    return told(error, options.api_port)

@@ -68,7 +68,7 @@ class NodePart(ABC):
     @property
     def frozen(self) -> bool:
         """Whether the kernel says that all of its threads are stopped."""
-        states = [self._on(node, "ps", "-o", "state=", "-p", pid) for node, pid in self._processes()]
+        states = [self._on(node, "ps", "-o", "state=", "-p", pid) for node, _, pid in self._running()]
         return bool(states) and all(one.strip().startswith("T") for one in states)
 
     def start(self) -> None:
@@ -109,7 +109,7 @@ class NodePart(ABC):
                 self._signal("SIGSTOP")  # so that it never sees the SIGTERM by which a kubelet ends a pod
         self._paused = False
         self._take_away()
-        self._end("SIGKILL", END_DEADLINE)
+        self._end()
 
     def stop(self, deadline: float = STOP_DEADLINE) -> None:
         """Have its kubelet end it, and SIGKILL it after `deadline` seconds; a paused one is resumed so that it can stop."""
@@ -120,7 +120,7 @@ class NodePart(ABC):
         self._take_away()
         self._ask_to_end()
         if not self._gone_within(deadline):
-            self._end("SIGKILL", END_DEADLINE)
+            self._end()
 
     def restart(self, *, ready_within: float = 60.0) -> None:
         """Stop, start and wait until ready."""
@@ -174,9 +174,6 @@ class NodePart(ABC):
             self._last = found[-1][1]
         return found
 
-    def _processes(self) -> Iterator[tuple[str, str]]:
-        yield from ((node, pid) for node, _, pid in self._running())
-
     def _running(self) -> Iterator[tuple[str, str, str]]:
         """Yield node, container and process id of every running task of it."""
         for node, state in self._cluster.nodes().items():
@@ -195,14 +192,14 @@ class NodePart(ABC):
         for node, container in tasks:
             self._on(node, *_CTR, "tasks", "kill", "--signal", signal, container)
 
-    def _end(self, signal: str, deadline: float) -> None:
-        """Send a signal to every run of it until there is none: its kubelet may just have started another."""
-        end = time.monotonic() + deadline
+    def _end(self) -> None:
+        """SIGKILL every run of it until there is none: its kubelet may just have started another."""
+        end = time.monotonic() + END_DEADLINE
         while self._tasks():
             if time.monotonic() > end:
                 raise HarnessError(f"{self.name} does not end.", hint="Look at its kubelet's log on the node.")
             with suppress(HarnessError):
-                self._signal(signal)
+                self._signal("SIGKILL")
             time.sleep(READY_INTERVAL)
 
     def _gone_within(self, seconds: float) -> bool:

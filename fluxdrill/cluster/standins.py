@@ -62,7 +62,10 @@ _VARIABLES = {
 def policies(image: str, known: Sequence[str]) -> list[Document]:
     """Return the admission policies with their bindings: `image` is the stand-in's, `known` are images that nodes have."""
     listed = "[" + ", ".join(f"'{one}'" for one in known) + "]"
-    foreign = f"object.spec.containers.exists(one, !(one.image in {listed}))"
+    lacking = f"exists(one, !(one.image in {listed}))"
+    foreign = (
+        f"object.spec.containers.{lacking} || (has(object.spec.initContainers) && object.spec.initContainers.{lacking})"
+    )
     pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     claims = pods | {"resources": ["persistentvolumeclaims"]}
     pending = f"{_NOTES}.exists(key, key == '{CLAIM}') && {_NOTES}['{CLAIM}'] != 'bound'"

@@ -133,7 +133,8 @@ class Pause(_OnProcess):
         def ask() -> tuple[bool, str]:
             if process.identity != state["run"]:
                 return False, "it was started anew"
-            return process.frozen, f"the kernel says that it is {'' if process.frozen else 'not '}stopped"
+            frozen = process.frozen
+            return frozen, f"the kernel says that it is {'' if frozen else 'not '}stopped"
 
         return Probe(ask)
 

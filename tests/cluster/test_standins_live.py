@@ -98,6 +98,14 @@ def test_the_pod_of_a_job_completes_and_init_containers_end_at_once(lab: Lab) ->
 
 
 @pytest.mark.live
+def test_an_init_container_is_replaced_also_beside_containers_that_are_known(lab: Lab) -> None:
+    before = {"name": "before", "image": "registry.example/tool:1"}
+    made = make(lab, {}, spec={"initContainers": [before]}, image=KNOWN, command=["serve"])["spec"]
+    assert made["initContainers"][0]["image"] == IMAGE
+    assert (made["containers"][0]["image"], made["containers"][0]["command"]) == (KNOWN, ["serve"])
+
+
+@pytest.mark.live
 def test_known_images_and_scripts_of_ones_own_stay(lab: Lab) -> None:
     known = container(lab, {NOTE: "crash-loop"}, image=KNOWN, command=["serve"])
     assert (known["image"], known["command"]) == (KNOWN, ["serve"])

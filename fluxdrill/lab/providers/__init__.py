@@ -69,7 +69,7 @@ class Cluster(Protocol):
 
 
 class Provider(Protocol):
-    """Makes one lab's cluster and Flux, in the order of its methods; `stack` of its construction gives back what it takes.
+    """Makes one lab's cluster and Flux, in the order of its methods; what its construction takes is given back by `stack`, the rest by `close`.
 
     `host` is the address of this machine where Flux finds what the lab serves, `outside` refuses and records all other
     hosts, `proxy` stands between each of its clients and the API server.

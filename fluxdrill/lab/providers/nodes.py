@@ -86,8 +86,9 @@ class Nodes(ABC):
     proxy: ApiProxy
 
     def __init__(self, home: Home, stack: ExitStack) -> None:
+        del stack  # what is made later is not given back by it: `close` does
         self._home = home
-        self._stack = stack
+        self._own = ExitStack()
         self._images = ensure_archives(map(find, (*FLUX_CONTROLLERS, STANDIN)), progress=home.progress)
         self._cluster: NodesCluster | None = None
         self._flux: dict[str, Part] = {}
@@ -120,9 +121,10 @@ class Nodes(ABC):
         if audited:
             audited.mkdir()
         nodes = self._create(audited)
+        self._own.callback(nodes.delete)
         self._cluster = NodesCluster(nodes, home.folder)
         self.host = nodes.gateway
-        self.outside = self._stack.enter_context(Outside(host=self.host))
+        self.outside = self._own.enter_context(Outside(host=self.host))
         self.proxy = ApiProxy(
             home.clients,
             upstream=self._cluster.server.removeprefix("https://"),
@@ -132,6 +134,7 @@ class Nodes(ABC):
             ports=home.ports,
             host=self.host,
         )
+        self._own.callback(self.proxy.process.kill)
         self.proxy.process.start()
         home.progress.update(f"loading {len(self._images)} images into the nodes of {nodes.name}")
         with ThreadPoolExecutor(max_workers=LOADS_AT_ONCE) as pool:
@@ -165,10 +168,8 @@ class Nodes(ABC):
         """Wait for nothing: the cluster was whole when its API served."""
 
     def close(self) -> None:
-        """Remove the cluster and end the proxy."""
-        if self._cluster is not None:
-            self.proxy.process.kill()
-            self._cluster.nodes.delete()
+        """End the proxies and remove the cluster, as far as they were made."""
+        self._own.close()
 
 
 class Kind(Nodes):
