@@ -8,14 +8,15 @@ its liveness probe fails (by the distribution's probes after half a minute), whi
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from fluxdrill.cluster.containers import last_line
 from fluxdrill.cluster.nodes import NodesInDocker
-from fluxdrill.cluster.supervised import READY_INTERVAL, STOP_DEADLINE, Action, State
+from fluxdrill.cluster.part import STOP_DEADLINE, Action, Part, State
+from fluxdrill.cluster.supervised import READY_INTERVAL
 from fluxdrill.errors import FluxdrillError, HarnessError
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.errors import NotFoundError
@@ -36,7 +37,7 @@ Task = tuple[str, str]
 """A node, and the id of a container that runs on it."""
 
 
-class NodePart(ABC):
+class NodePart(Part):
     """A program that runs as the only container of its kind in a pod; `selector` is containerd's filter for it.
 
     Every method raises HarnessError where the node does not do what it is told.
@@ -121,16 +122,6 @@ class NodePart(ABC):
         self._ask_to_end()
         if not self._gone_within(deadline):
             self._end()
-
-    def restart(self, *, ready_within: float = 60.0) -> None:
-        """Stop, start and wait until ready."""
-        self.stop()
-        self.start()
-        self.wait_ready(ready_within)
-
-    def last_words(self, lines: int = 3) -> str:
-        """Return the last lines of its log, for error messages."""
-        return " / ".join(line[:400] for line in self.tail(16384)[-lines:]) or "(it said nothing)"
 
     def tail(self, size: int = 1 << 20) -> list[str]:
         """Return the lines in the last `size` bytes of its log as the kubelet keeps it; empty where it cannot be read."""

@@ -25,7 +25,7 @@ NODE_DEADLINE = 60.0
 EXEC_DEADLINE = 30.0
 DNS_SECONDS = 90
 ADMIN = "/etc/kubernetes/admin.conf"
-_UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +172,16 @@ class NodesInDocker(ABC):
         self.docker.must(*words, what=what, deadline=NODE_DEADLINE)
 
 
+def machine_groups(root: Path = CGROUPS) -> int:
+    """Return the version of the control groups mounted at `root`, 0 where none are."""
+    if (root / "cgroup.controllers").exists():
+        return 2
+    return 1 if (root / "memory").is_dir() else 0
+
+
 def require_groups() -> None:
     """Raise UsageError where the node images do not know this machine's control groups."""
-    if _UNIFIED.exists():
+    if machine_groups() == 2:
         raise UsageError(
             "This machine has cgroup v2, which fluxdrill's node images do not know yet.",
             hint="Use the embedded provider, or kind by hand with its public image.",

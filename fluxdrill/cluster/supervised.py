@@ -8,40 +8,19 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 
 import psutil
 
 from fluxdrill.cluster.leases import marker
+from fluxdrill.cluster.part import STOP_DEADLINE, Action, Part, State
 from fluxdrill.errors import HarnessError
 
-STOP_DEADLINE = 10.0
 READY_INTERVAL = 0.03
 """Seconds between two readiness probes of our own process; the only kind of poll a lab start does."""
 
 
-class State(StrEnum):
-    """Where a process stands."""
-
-    NOT_STARTED = "not started"
-    RUNNING = "running"
-    PAUSED = "paused"
-    EXITED = "exited"
-
-
-class Action(StrEnum):
-    """What was done to a process, as its `listener` is told."""
-
-    STARTED = "started"
-    READY = "ready"
-    PAUSED = "paused"
-    RESUMED = "resumed"
-    STOPPED = "stopped"
-    KILLED = "killed"
-
-
-class Supervised:
+class Supervised(Part):
     """A server process; its data folder and log survive a restart, its command line stays the same.
 
     `ready` is asked until it answers true; None means that a running process is ready. `listener`, where one is set, is
@@ -150,16 +129,6 @@ class Supervised:
         if self.state is State.PAUSED:
             self.resume()
         self._end(signal.SIGTERM, deadline)
-
-    def restart(self, *, ready_within: float = 60.0) -> None:
-        """Stop, start and wait until ready; data and command line stay."""
-        self.stop()
-        self.start()
-        self.wait_ready(ready_within)
-
-    def last_words(self, lines: int = 3) -> str:
-        """Return the last lines of the log, for error messages."""
-        return " / ".join(line[:400] for line in self.tail(16384)[-lines:]) or "(it said nothing)"
 
     def tail(self, size: int = 1 << 20) -> list[str]:
         """Return the lines in the last `size` bytes of the log; empty where there is none yet."""

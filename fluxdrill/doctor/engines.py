@@ -14,6 +14,7 @@ from pathlib import Path
 from fluxdrill.cluster import engine
 from fluxdrill.cluster.containers import Docker, EngineDiedError, last_line
 from fluxdrill.cluster.engine import CLEAN_PATH, HOST_SOCKET, PROGRAMS, Engine, Place
+from fluxdrill.cluster.nodes import machine_groups
 from fluxdrill.doctor.finding import GIB, Finding, gib, ok, warn
 from fluxdrill.errors import HarnessError
 from fluxdrill.process import DeadlineExceededError, run
@@ -182,7 +183,7 @@ def look() -> Engines:
         clamped=engine.lacks_resource_capability(),
         runtime=str(said.get("DefaultRuntime", "")),
         data=_data(said, found),
-        groups=int(str(said.get("CgroupVersion") or machine_groups(Path("/sys/fs/cgroup")))),
+        groups=int(str(said.get("CgroupVersion") or machine_groups())),
         wanted=os.environ.get("DOCKER_HOST", ""),
         objection=objection,
     )
@@ -191,13 +192,6 @@ def look() -> Engines:
 def engine_disk(found: Engines) -> Finding:
     """Look at the disk of the engine's data."""
     return judge_engine_disk(found.data, shutil.disk_usage(found.data).free if found.data else 0)
-
-
-def machine_groups(root: Path) -> int:
-    """Return the version of the control groups mounted at `root`, 0 where none are."""
-    if (root / "cgroup.controllers").exists():
-        return 2
-    return 1 if (root / "memory").is_dir() else 0
 
 
 def numbers(version: str) -> tuple[int, ...]:

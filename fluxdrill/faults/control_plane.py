@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fluxdrill.cluster.embedded import START_DEADLINE
-from fluxdrill.cluster.supervised import State as ProcessState
+from fluxdrill.cluster.part import State as ProcessState
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World
 from fluxdrill.kube.errors import NotFoundError

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from fluxdrill.cluster.part import Part
-from fluxdrill.cluster.supervised import State as ProcessState
+from fluxdrill.cluster.part import State as ProcessState
 from fluxdrill.faults.change import change
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fluxdrill.cluster.supervised import State as ProcessState
+from fluxdrill.cluster.part import State as ProcessState
 from fluxdrill.errors import HarnessError
 from fluxdrill.faults.fault import Args, Fault, NotInjectedError, Probe, State, Where
 from fluxdrill.faults.world import World

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from fluxdrill.cluster.part import Part
-from fluxdrill.cluster.supervised import Action
+from fluxdrill.cluster.part import Action, Part
 from fluxdrill.model.clock import Clock
 from fluxdrill.model.records import Intervention
 from fluxdrill.sources.server import Server

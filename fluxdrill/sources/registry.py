@@ -16,7 +16,8 @@ import urllib3
 import yaml
 
 from fluxdrill.cluster.embedded import http_ready
-from fluxdrill.cluster.supervised import State, Supervised
+from fluxdrill.cluster.part import State
+from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.errors import UsageError
 from fluxdrill.model.clock import SYSTEM_CLOCK, Clock
 from fluxdrill.sources.distribution import Distribution

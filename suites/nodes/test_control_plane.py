@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxdrill.cluster.part import Part
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import Part, State
 from fluxdrill.flux.operations import resume, suspend
 from fluxdrill.kube.wait import UndecidedTimeoutError
 from fluxdrill.model.clock import SYSTEM_CLOCK

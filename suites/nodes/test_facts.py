@@ -33,10 +33,11 @@ def test_no_packet_leaves_a_node(nodes: Nodes, role: str) -> None:
 
 
 def test_no_packet_leaves_a_pod(nodes: Nodes) -> None:
-    """A pod's way out is its node's, which refuses."""
+    """A pod's way out is its node's, which refuses at once: a packet that left would be waited for in vain."""
     host = pod_host(nodes.cluster, NAMESPACE, nodes.pod(WEB).name)
     asked = host.run("timeout 5 wget -q -O - http://%s/", OUTSIDE)
     assert asked.rc != 0
+    assert any(word in asked.stderr.lower() for word in ("unreachable", "no route")), f"{asked.rc}: {asked.stderr}"
 
 
 def test_control_a_node_with_a_way_out_is_found(nodes: Nodes) -> None:

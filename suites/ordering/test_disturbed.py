@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fluxdrill.cluster.embedded import ClusterOptions
-from fluxdrill.cluster.part import Part
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import Part, State
 from fluxdrill.flux.predicates import at_revision
 from fluxdrill.kube.predicates import Answer
 from fluxdrill.kube.wait import condition, wait_for

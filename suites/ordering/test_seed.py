@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from fluxdrill.cluster.embedded import ClusterOptions
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import State
 from fluxdrill.flux import NAMESPACE
 from fluxdrill.flux.bootstrap import GIT_REPOSITORY, ROOT
 from fluxdrill.flux.operations import reconcile, resume

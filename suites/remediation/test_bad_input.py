@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import State
 from fluxdrill.flux.operations import reconcile
 from fluxdrill.kube.errors import ApiError
 from fluxdrill.kube.wait import ready, wait_for

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from fluxdrill.cluster.part import Part
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import Part, State
 from fluxdrill.flux.advice.case import State as AdvisedState
 from fluxdrill.flux.operations import reconcile, request
 from fluxdrill.kube.errors import NotFoundError

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from fluxdrill.cluster import engine, leases
 from fluxdrill.cluster.images.components import find
 from fluxdrill.cluster.images.node import PROGRAMS
-from fluxdrill.cluster.nodes import NodesInDocker
+from fluxdrill.cluster.nodes import NodesInDocker, machine_groups
 from fluxdrill.toolchain.catalog import PINNED
 from fluxdrill.toolchain.store import Origin, locate
 
@@ -27,7 +26,7 @@ def why_not(driver: str = "kind") -> str:
     """Return why no cluster can be made here by `driver`, "" where one can."""
     if os.geteuid() != 0:
         return "a private engine and the node image need root: run the tests as root"
-    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+    if machine_groups() == 2:
         return "the node images do not know cgroup v2 yet: run on a machine with cgroup v1"
     missing = [one for one in ("dockerd", "docker", "runc") if shutil.which(one, path=engine.CLEAN_PATH) is None]
     if missing:

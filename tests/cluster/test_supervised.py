@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from fluxdrill.cluster.leases import LAB_VARIABLE
-from fluxdrill.cluster.supervised import State, Supervised
+from fluxdrill.cluster.part import State
+from fluxdrill.cluster.supervised import Supervised
 from fluxdrill.errors import HarnessError
 from tests.processes import lives, python, wait_until
 

@@ -15,6 +15,7 @@ import pytest
 
 from fluxdrill.cluster import engine
 from fluxdrill.cluster.engine import CLEAN_PATH, Engine
+from fluxdrill.cluster.nodes import machine_groups
 from fluxdrill.doctor import engines
 from fluxdrill.doctor.engines import DATA, Engines, Silent
 from fluxdrill.doctor.finding import Finding, Level
@@ -97,7 +98,7 @@ def test_a_versions_numbers(version: str, expected: tuple[int, ...]) -> None:
 def test_the_version_of_control_groups_is_read_from_their_files(tmp_path: Path, made: str, expected: int) -> None:
     if made:
         (tmp_path / made).mkdir()
-    assert engines.machine_groups(tmp_path) == expected
+    assert machine_groups(tmp_path) == expected
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxdrill.cluster.embedded import ClusterOptions
-from fluxdrill.cluster.part import Part
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import Part, State
 from fluxdrill.flux.bootstrap import ROOT
 from fluxdrill.flux.operations import reconcile
 from fluxdrill.kube.errors import UnreachableError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fluxdrill.cluster import leases
-from fluxdrill.cluster.supervised import State
+from fluxdrill.cluster.part import State
 from fluxdrill.errors import HarnessError
 from fluxdrill.kube.api import Api
 from fluxdrill.kube.errors import ApiError, NotFoundError
