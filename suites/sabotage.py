@@ -6,8 +6,8 @@ them to be `refused`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,9 +27,14 @@ from fluxdrill.model.timeline import Transition
 PERSON = "a-person"
 
 
-def refused() -> AbstractContextManager[object]:
+@contextmanager
+def refused() -> Iterator[None]:
     """Expect that the check within fails: as a wait that ran out, or as an assertion."""
-    return pytest.raises((DeviatedTimeoutError, pytest.fail.Exception, AssertionError))
+    try:
+        yield
+    except (DeviatedTimeoutError, pytest.fail.Exception, AssertionError):
+        return
+    pytest.fail("The check was met by what it must not be met by: where it passes, it proves nothing.")
 
 
 def fake_ready(lab: Lab, ref: ObjectRef, *, revision: str) -> None:
@@ -48,13 +53,15 @@ def fake_ready(lab: Lab, ref: ObjectRef, *, revision: str) -> None:
     lab.api.patch(ref, {"status": status}, subresource="status", field_manager=PERSON)
 
 
-def stop_and_fake_ready(lab: Lab, ref: ObjectRef, *, revision: str) -> None:
-    """Suspend a Flux object, so that its controller does not correct the lie, and fake its Ready.
-
-    An attempt that is under way ends first, or it would have the last word.
-    """
+def stop(lab: Lab, ref: ObjectRef) -> None:
+    """Suspend a Flux object, and wait until an attempt that is under way has ended: it would still do its work."""
     suspend(lab.api, ref)
     wait_for(lab.store, _idle(ref), deadline=40, dwell=0.7, what=f"{ref} to be left alone", fail_fast=False)
+
+
+def stop_and_fake_ready(lab: Lab, ref: ObjectRef, *, revision: str) -> None:
+    """Stop a Flux object, so that its controller does not correct the lie or have the last word, and fake its Ready."""
+    stop(lab, ref)
     fake_ready(lab, ref, revision=revision)
 
 

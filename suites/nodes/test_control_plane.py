@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fluxdrill.cluster.part import Part, State
-from fluxdrill.flux.operations import resume, suspend
+from fluxdrill.flux.operations import resume
 from fluxdrill.kube.wait import UndecidedTimeoutError
 from fluxdrill.model.clock import SYSTEM_CLOCK
 from fluxdrill.pytest_plugin.measured import Measured
 from suites.nodes.conftest import NOTE, WEB, Nodes
 from suites.nodes.probes import longest_gap
-from suites.sabotage import refused
+from suites.sabotage import refused, stop
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("pods", "stop-apiserver"), pytest.mark.timeout(600)]
 
@@ -86,7 +86,7 @@ def test_an_api_server_that_is_away_makes_a_wait_undecided_and_never_met(nodes: 
 
 def test_control_while_flux_is_suspended_nothing_recovers(nodes: Nodes) -> None:
     """The check that every test here ends with fails as long as Flux does nothing."""
-    suspend(nodes.lab.api, nodes.fleet.source)
+    stop(nodes.lab, nodes.fleet.source)
     try:
         nodes.push("for nobody")
         with refused():
